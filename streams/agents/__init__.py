@@ -1,0 +1,1 @@
+"""The wiring of the stages: one attach(app, ...) for each."""

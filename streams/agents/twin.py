@@ -1,0 +1,249 @@
+"""observation -> twin -> tick, table = state, or deadletter."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from streams.agents.deadletter import DeadLetters
+from streams.agents.harmonize import Progress
+from streams.domain.entity import OUTCOMES, REJECTED, add_source, new_entity
+from streams.domain.keys import split_key
+from streams.domain.ledger import LEDGER_KIND
+from streams.domain.observation import check_observation
+from streams.domain.twin import Changes, Partition
+from streams.errors import InvalidMessageError
+from streams.faust_app import drain, raw_topic
+from streams.records import Observation, State
+from streams.schemas import load_codec
+from streams.table import TwinTable, Writes, send_batches
+from streams.topics import MAX_MESSAGE_BYTES, Topics
+
+log = structlog.get_logger(__name__)
+
+SAMPLES = Counter("twin_samples_total", "What became of the samples of observations", ["source", "outcome"])
+STATES = Counter("twin_states_published_total", "Records written to state")
+TICKS = Counter("twin_ticks_closed_total", "Closed ticks written to tick")
+FRESHNESS = Histogram(
+    "twin_freshness_seconds",
+    "From the receipt of a scrape to its states published",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60),
+)
+
+BATCH_MESSAGES = 256
+"""[1] Most messages that are applied before Kafka is asked to take what came of them."""
+
+CLOCK_S = 1.0
+"""[s] Between clock messages."""
+
+
+def attach(
+    app: Any,
+    topics: Topics,
+    table: TwinTable,
+    progress: Progress,
+    guard: Callable[[Exception], Awaitable[None]],
+) -> None:
+    """Add the twin agent and the clock to the app."""
+    letters = DeadLetters(app, topics, "twin")
+    stage = TwinStage(app, topics, table, letters)
+
+    @app.agent(raw_topic(app, topics["observation"]), name="twin", concurrency=1)  # type: ignore[untyped-decorator]
+    async def twin(stream: Any) -> None:
+        """Applies observations to the records of entities and closes ticks; the only writer of the table.
+
+        Reads: observation. Writes: tick, then state (the table's changelog), deadletter (a message that
+        does not decode or whose arrays do not fit together, a record that grew too large).
+        """
+        async for event in stream.noack().events():
+            events = drain(stream, event, BATCH_MESSAGES)
+            try:
+                await stage.run(events)
+            except Exception as error:  # noqa: BLE001  # Faust would lose the batch: end the process instead
+                await guard(error)
+            for done in events:
+                done.ack()
+
+    @app.timer(CLOCK_S)  # type: ignore[untyped-decorator]  # Faust's is not typed
+    async def clock() -> None:
+        if app.rebalancing or app.in_recovery:
+            return
+        clock_ms = progress.clock_ms(int(time.time() * 1000))
+        message = load_codec("observation").encode(clock_message(clock_ms))
+        ours = [tp.partition for tp in app.consumer.assignment() if tp.topic == topics["observation"]]
+        await send_batches(app, topics["observation"], {number: [(None, message)] for number in ours})
+
+
+class TwinStage:
+    """One batch of observations: apply, send ticks, write states; each waits for Kafka's answer."""
+
+    def __init__(self, app: Any, topics: Topics, table: TwinTable, letters: DeadLetters) -> None:
+        self._app, self._topics, self._table, self._letters = app, topics, table, letters
+
+    async def run(self, events: list[Any]) -> None:
+        """Apply a batch; returns when everything that came of it is in Kafka."""
+        work = Working(self._table)
+        received: list[int] = []
+        ticks: Writes = {}
+        states: Writes = {}
+        ledgers: Writes = {}
+        by_partition: dict[int, list[Any]] = {}
+        for event in events:
+            by_partition.setdefault(event.message.partition, []).append(event)
+        for number, waiting in by_partition.items():
+            part = self._table.parts.get(number)
+            if part is None:
+                continue  # taken away while the batch waited; its new owner reads these messages
+            changes = Changes()
+            for event in waiting:
+                await self._apply(part, event, work, changes, received)
+            await self._encode(part, work, changes, waiting[-1], (ticks, states, ledgers))
+        await send_batches(self._app, self._topics["tick"], ticks)
+        if ledgers:
+            # Before the tombstones, so that the counts of what is removed are never lost.
+            await self._table.publish(ledgers)
+        await self._table.publish(states)
+        now_ms = int(time.time() * 1000)
+        for received_ms in received:
+            FRESHNESS.observe(max(0, now_ms - received_ms) / 1000)
+
+    async def _apply(
+        self, part: Partition, event: Any, work: "Working", changes: Changes, received: list[int]
+    ) -> None:
+        try:
+            message: Observation = load_codec("observation").decode(event.message.value)
+            check_observation(message)
+        except InvalidMessageError as error:
+            await self._letters.send(event, error)
+            return
+        for _ in part.steps(event.message.offset, message, work, changes):
+            await asyncio.sleep(0)
+        if message["type"] == "values":
+            received.append(message["scraped_at_ms"])
+
+    async def _encode(
+        self,
+        part: Partition,
+        work: "Working",
+        changes: Changes,
+        event: Any,
+        writes: tuple[Writes, Writes, Writes],
+    ) -> None:
+        ticks, states, ledgers = writes
+        encode = load_codec("state").encode
+        for place, key in enumerate(sorted(changes.changed)):
+            entity = work.get(key)
+            value = encode(entity) if entity is not None else None
+            if entity is not None and value is not None and len(value) > MAX_MESSAGE_BYTES:
+                value = encode(work.give_up(key, entity, changes))
+                reason = (
+                    f"{key}: a record of more than {MAX_MESSAGE_BYTES} bytes; its new samples are rejected"
+                )
+                await self._letters.send(event, InvalidMessageError("too_large", reason))
+            target = ledgers if f"/{LEDGER_KIND}/" in key else states
+            target.setdefault(part.number, []).append((key.encode(), value))
+            if place % 50 == 49:
+                await asyncio.sleep(0)
+        for world in changes.ticks.worlds():
+            for tick in changes.ticks.records(world, part.epoch):
+                TICKS.inc(len(tick["kinds"]))
+                ticks.setdefault(part.number, []).append((None, load_codec("tick").encode(tick)))
+        STATES.inc(len(changes.changed))
+        for source, counts in changes.outcomes.items():
+            for outcome, count in zip(OUTCOMES, counts, strict=True):
+                if count:
+                    SAMPLES.labels(source, outcome).inc(count)
+
+
+class Working(MutableMapping[str, State]):
+    """The records that a batch touches, decoded once; None stands for one that was removed."""
+
+    def __init__(self, table: TwinTable) -> None:
+        self._bytes = table.data.data
+        self._records: dict[str, State | None] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The record, or the default when there is none; one that does not decode counts as none."""
+        if key in self._records:
+            record = self._records[key]
+            return default if record is None else record
+        record = self._stored(key)
+        if record is not None:
+            self._records[key] = record
+        return default if record is None else record
+
+    def __getitem__(self, key: str) -> State:
+        record: State | None = self.get(key)
+        if record is None:
+            raise KeyError(key)
+        return record
+
+    def __setitem__(self, key: str, record: State) -> None:
+        self._records[key] = record
+
+    def __delitem__(self, key: str) -> None:
+        self._records[key] = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def give_up(self, key: str, entity: State, changes: Changes) -> State:
+        """The record from before the batch, with the samples that came since counted as rejected."""
+        before: State = self._stored(key) or new_entity(*split_key(key))
+        for place, name in enumerate(entity["source_names"]):
+            source = add_source(before, name)
+            counts = before["source_counts"]
+            came = sum(entity["source_counts"][5 * place : 5 * place + 5]) - sum(
+                counts[5 * source : 5 * source + 5]
+            )
+            counts[5 * source + REJECTED] += came
+        before["version"], before["epoch"] = entity["version"], entity["epoch"]
+        before["origins"], before["origin_offsets"] = entity["origins"], entity["origin_offsets"]
+        changes.ticks.rows = [row for row in changes.ticks.rows if row[0] is not entity]
+        self._records[key] = before
+        return before
+
+    def _stored(self, key: str) -> State | None:
+        value = self._bytes.get(key.encode())
+        if value is None:
+            return None
+        try:
+            record: State = load_codec("state").decode(value)
+        except InvalidMessageError as error:
+            log.warning("a stored record does not decode; the entity begins anew", key=key, reason=str(error))
+            return None
+        return record
+
+
+def clock_message(at_ms: int) -> Observation:
+    """An observation that only announces the time."""
+    return Observation(
+        type="clock",
+        at_ms=at_ms,
+        world="live",
+        source="",
+        priority=100,
+        target="",
+        interval_ms=0,
+        scraped_at_ms=0,
+        simulated=False,
+        origin_topic="",
+        origin_partition=-1,
+        origin_offset=-1,
+        reason="",
+        kinds=[],
+        ids=[],
+        sizes=[],
+        attributes=[],
+        names=[],
+        forms=[],
+        metrics=[],
+        values=[],
+        times_ms=[],
+    )

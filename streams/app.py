@@ -1,0 +1,85 @@
+"""The Faust pipeline of the worker on one screen, in flow order."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import click
+import structlog
+
+from streams import metrics
+from streams.agents import harmonize, twin
+from streams.domain.harmonize import Harmonizer
+from streams.domain.twin import Partition
+from streams.faust_app import new_app, run_app
+from streams.rulebook import RuleBook, load_rulebook
+from streams.settings import Settings
+from streams.table import new_table
+from streams.topics import check_topics, topics_of
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings, rulebook: RuleBook) -> Any:
+    """scrape, event -> harmonize -> observation -> twin -> tick, state."""
+    app = new_app(settings, "worker")
+    topics = topics_of(settings)
+    ceilings = rulebook.catalogue.ceilings()
+
+    def new_partition(number: int) -> Partition:
+        return Partition(number, settings.step_ms, int(settings.remove_after_s * 1000), ceilings)
+
+    async def guard(error: Exception) -> None:
+        """End the process: what was not acknowledged is delivered again to the next one."""
+        log.error("the worker ends", reason=repr(error), exc_info=error)
+        await app.crash(error)
+        await asyncio.Event().wait()
+
+    sends_to = (topics["observation"], topics["tick"], topics["state"], topics["deadletter"])
+    table = new_table(app, settings, topics["state"], sends_to, new_partition)
+    progress = harmonize.attach(
+        app, topics, Harmonizer(rulebook.packs, rulebook.catalogue, settings.partitions), guard
+    )
+    twin.attach(app, topics, table, progress, guard)
+    app.twin_table = table
+    return app
+
+
+@click.command()
+@click.pass_obj
+def worker(settings: Settings) -> None:
+    """Harmonise scrapes and events and keep the twin, until it is stopped."""
+    asyncio.run(check_topics(settings))
+    app = create_app(settings, load_rulebook())
+    run_app(app, lambda stop: _serve_metrics(settings, app, stop))
+
+
+async def _serve_metrics(settings: Settings, app: Any, stop: asyncio.Event) -> None:
+    progress = metrics.Progress("worker")
+
+    def ready() -> tuple[bool, dict[str, Any]]:
+        if app.twin_table.generation < 0 or app.rebalancing or app.in_recovery:
+            return False, {"reason": "waiting for partitions, or restoring them"}
+        return progress.ready()
+
+    server = await metrics.serve(settings, ready)
+    try:
+        while not stop.is_set():
+            if app.twin_table.generation >= 0:
+                _note_progress(app, progress)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), timeout=1.0)
+    finally:
+        await server.close()
+
+
+def _note_progress(app: Any, progress: metrics.Progress) -> None:
+    state = app.twin_table.changelog_topic.get_topic_name()
+    ours = {tp for tp in app.consumer.assignment() if tp.topic != state}
+    for topic, partition in progress.known() - {(tp.topic, tp.partition) for tp in ours}:
+        progress.forget(topic, partition)
+    for tp in ours:
+        read = app.consumer._read_offset.get(tp)
+        if read is not None:
+            progress.set_position(tp.topic, tp.partition, read + 1)
+        progress.set_end(tp.topic, tp.partition, app.consumer.highwater(tp) or 0)

@@ -1,0 +1,81 @@
+"""The commands of `twin`; the only place that builds Settings."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from streams.errors import SettingsError, TwinError
+from streams.logs import configure_logs
+from streams.settings import Settings, load_settings
+
+COMMANDS = {
+    "collect": ("streams.collect.run:collect", "Scrape the sources into the topic `scrape`."),
+    "worker": ("streams.app:worker", "Harmonise and keep the twin: scrape and event to state and tick."),
+    "sink": ("streams.tools.sink:sink", "Write closed ticks to the history store."),
+    "web": ("streams.web.run:web", "Serve the REST API."),
+    "up": ("streams.tools.up:up", "Run all roles on this machine; what has no address is embedded."),
+    "check": ("streams.tools.check:check", "Validate settings, files and reachability; list all faults."),
+    "topics": ("streams.tools.topics:topics", "Create the topics, or migrate to other partitions."),
+    "state": ("streams.tools.state:state", "Show the state of the twin."),
+    "tap": ("streams.tools.tap:tap", "Print the records of a topic as they come."),
+    "ledger": ("streams.tools.ledger:ledger", "Count every sample and compare with the records."),
+    "agents": ("streams.tools.agents:agents", "Say what each agent does."),
+    "rules": ("streams.tools.rules:rules", "Check rule packs and try them on a target."),
+    "bench": ("streams.tools.bench:bench", "Measure this machine and write the figures."),
+}
+"""Each command's place and summary; it is imported when it is called, so that `twin` starts fast."""
+
+
+class Twin(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what the twin can explain is printed, not traced."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            click.echo("\n".join(f"Error: {fault}" for fault in error.faults), err=True)
+            sys.exit(2)
+        except TwinError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=Twin, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="decice-twin-stream")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """A digital twin of a compute continuum, kept as a stream. Settings are TWIN_* variables."""
+    ctx.obj = _settings(ctx)
+
+
+def _settings(ctx: click.Context) -> Settings:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        if ctx.invoked_subcommand != "check":
+            raise
+        # `twin check` reports these beside what else it finds, with defaults for the rest.
+        ctx.meta["faults"] = error.faults
+        settings = Settings.model_construct()
+    configure_logs(settings)
+    return settings

@@ -1,0 +1,49 @@
+"""The partition's own record: the counts of removed entities, and which were removed lately."""
+
+from streams.domain.entity import NEVER, add_source, new_entity
+from streams.domain.keys import entity_key
+from streams.records import State
+
+LEDGER_KIND = "_ledger"
+"""Kind of the record; kinds that begin with _ are the twin's own and not shown to people."""
+
+REMEMBERED_MS = 600_000
+"""[ms of clock time] Longer than any batch stays uncommitted, so that a redelivery finds the removal."""
+
+
+def ledger_key(partition: int) -> str:
+    """Key of a partition's ledger record."""
+    return entity_key("live", LEDGER_KIND, str(partition))
+
+
+def new_ledger(partition: int) -> State:
+    """The ledger record of a partition from which nothing was removed."""
+    ledger = new_entity("live", LEDGER_KIND, str(partition))
+    ledger["due_ms"] = NEVER
+    return ledger
+
+
+def removed_version(ledger: State | None, key: str) -> int:
+    """Version with which an entity was removed; 0 when that is not known."""
+    return int(ledger["attributes"].get(key, "0@").split("@")[0]) if ledger else 0
+
+
+def remember_removed(ledger: State, key: str, entity: State, version: int, now_ms: int) -> None:
+    """Move the counts of a removed entity to the ledger, once for each removal."""
+    if removed_version(ledger, key) == version:
+        return  # written before a restart, of which the entity's own tombstone was not
+    for source, name in enumerate(entity["source_names"]):
+        place = 5 * add_source(ledger, name)
+        for outcome, count in enumerate(entity["source_counts"][5 * source : 5 * source + 5]):
+            ledger["source_counts"][place + outcome] += count
+    ledger["targets"] = [""] * len(ledger["source_names"])
+    ledger["attributes"][key] = f"{version}@{now_ms}"
+
+
+def forget_removed(ledger: State, now_ms: int) -> None:
+    """Drop what was removed so long ago that no redelivery reaches back to it."""
+    ledger["attributes"] = {
+        key: mark
+        for key, mark in ledger["attributes"].items()
+        if now_ms - int(mark.split("@")[1]) <= REMEMBERED_MS
+    }

@@ -1,0 +1,35 @@
+"""What must hold of an observation before it is applied."""
+
+from streams.errors import InvalidMessageError
+from streams.records import Observation
+
+TYPES = ("values", "failure", "clock")
+"""Types of observation that the twin knows."""
+
+
+def check_observation(message: Observation) -> None:
+    """Raise InvalidMessageError when the type is unknown or the arrays do not fit together."""
+    if message["type"] not in TYPES:
+        raise InvalidMessageError("type", f"type: {message['type']!r} is not one of {', '.join(TYPES)}")
+    if message["type"] != "values":
+        return
+    entities, samples = len(message["kinds"]), len(message["values"])
+    for name, length, wanted in (
+        ("ids", len(message["ids"]), entities),
+        ("sizes", len(message["sizes"]), entities),
+        ("attributes", len(message["attributes"]), entities),
+        ("metrics", len(message["metrics"]), samples),
+        ("times_ms", len(message["times_ms"]), samples),
+        ("forms", len(message["forms"]), len(message["names"])),
+        ("sizes, added up,", sum(message["sizes"]), samples),
+    ):
+        if length != wanted:
+            raise InvalidMessageError("arrays", f"{name}: {length} where {wanted} must be")
+    if message["sizes"] and min(message["sizes"]) < 0:
+        raise InvalidMessageError("arrays", f"sizes: {min(message['sizes'])} is negative")
+    if samples and not 0 <= min(message["metrics"]) <= max(message["metrics"]) < len(message["names"]):
+        raise InvalidMessageError(
+            "arrays", f"metrics: an index is outside of the {len(message['names'])} names"
+        )
+    if samples and min(message["times_ms"]) <= 0:
+        raise InvalidMessageError("times", f"times_ms: {min(message['times_ms'])} is not after 1970")

@@ -1,0 +1,335 @@
+"""Observations to entity records and closed ticks, for one partition: docs/alignment.md in code."""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from streams.domain.align import close_ticks, take_samples
+from streams.domain.entity import (
+    NEVER,
+    add_source,
+    drop_heads,
+    hold_ms,
+    is_newer_origin,
+    new_entity,
+    source_ranks,
+)
+from streams.domain.keys import entity_key
+from streams.domain.ledger import (
+    LEDGER_KIND,
+    forget_removed,
+    ledger_key,
+    new_ledger,
+    remember_removed,
+    removed_version,
+)
+from streams.domain.status import status_of
+from streams.domain.ticks import TickRows
+from streams.records import Observation, State
+
+PAUSE_ENTITIES = 50
+"""[1] After so many entities `steps` yields, so that the caller can give the event loop back."""
+
+WAIT_MAX_MS = 60_000
+"""[ms] No tick waits longer for a source; slower sources are held."""
+
+
+@dataclass
+class Changes:
+    """What a message, or several, changed: keys to write or to delete, and rows for `tick`."""
+
+    changed: set[str] = field(default_factory=set)
+    ticks: TickRows = field(default_factory=TickRows)
+    outcomes: dict[str, list[int]] = field(default_factory=dict)
+    """Samples of each source that became applied, duplicate, late, conflict, rejected."""
+
+    def count(self, source: str, counts: list[int]) -> None:
+        """Add to the outcomes."""
+        known = self.outcomes.get(source)
+        self.outcomes[source] = [a + b for a, b in zip(known, counts, strict=True)] if known else counts
+
+
+@dataclass
+class Partition:
+    """The twin of one partition: the rules, and the indices that say whom a message concerns.
+
+    The indices follow from the records (`restore`), so there is no other state to lose.
+
+    Args:
+        number: of the partition.
+        ceilings: greatest rate of a counter by metric [unit of the catalogue].
+        epoch: generation of the consumer group, written into every record.
+    """
+
+    number: int
+    step_ms: int
+    remove_after_ms: int
+    ceilings: Mapping[str, float]
+    epoch: int = 0
+    _due: dict[str, int] = field(default_factory=dict)
+    _queue: list[tuple[int, str]] = field(default_factory=list)
+    _fed_by: dict[str, set[str]] = field(default_factory=dict)
+
+    def restore(self, key: str, state: Mapping[str, object]) -> None:
+        """Index a record that is in the table already; `due_ms` and `targets` are all that is read of it."""
+        self._schedule(key, state["due_ms"])  # type: ignore[arg-type]  # a State or its first fields
+        for target in state["targets"]:  # type: ignore[attr-defined]
+            self._fed_by.setdefault(target, set()).add(key)
+
+    def apply(self, offset: int, message: Observation, states: MutableMapping[str, State]) -> Changes:
+        """Apply one message of the log to the records, in place."""
+        changes = Changes()
+        for _ in self.steps(offset, message, states, changes):
+            pass
+        return changes
+
+    def steps(
+        self, offset: int, message: Observation, states: MutableMapping[str, State], changes: Changes
+    ) -> Iterator[None]:
+        """`apply` that yields every 50 entities, and adds to changes that are given."""
+        if message["type"] == "clock":
+            return self._clock(offset, message["at_ms"], states, changes)
+        if message["type"] == "failure":
+            return self._failure(offset, message, states, changes)
+        return self._values(offset, message, states, changes)
+
+    def _values(
+        self, offset: int, message: Observation, states: MutableMapping[str, State], changes: Changes
+    ) -> Iterator[None]:
+        world, origin = message["world"], f"{message['origin_topic']}/{message['origin_partition']}"
+        stop = 0
+        for place, (kind, id, size) in enumerate(
+            zip(message["kinds"], message["ids"], message["sizes"], strict=True)
+        ):
+            start, stop = stop, stop + size
+            key = entity_key(world, kind, id)
+            entity = states.get(key)
+            if entity is None:
+                if offset < removed_version(states.get(ledger_key(self.number)), key):
+                    continue
+                entity = states[key] = new_entity(world, kind, id)
+            elif offset < entity["version"]:
+                continue
+            if is_newer_origin(entity, origin, message["origin_offset"]):
+                self._observe(offset, key, entity, message, place, start, stop, changes)
+            if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
+                yield
+
+    def _observe(
+        self,
+        offset: int,
+        key: str,
+        entity: State,
+        message: Observation,
+        place: int,
+        start: int,
+        stop: int,
+        changes: Changes,
+    ) -> None:
+        told_ms = min(message["scraped_at_ms"], message["at_ms"])
+        entity["seen_ms"] = max(entity["seen_ms"], told_ms)
+        source = add_source(entity, message["source"])
+        entity["source_priorities"][source] = message["priority"]
+        entity["source_intervals_ms"][source] = message["interval_ms"]
+        entity["source_failures"][source] = 0
+        self._feed(key, entity, source, f"{message['source']} {message['target']}")
+        good_ms = told_ms
+        if stop > start:
+            good_ms, counts = take_samples(entity, source, message, start, stop, self.step_ms, self.ceilings)
+            changes.count(message["source"], counts)
+        entity["source_good_ms"][source] = max(entity["source_good_ms"][source], good_ms)
+        entity["simulated"] = entity["simulated"] or message["simulated"]
+        entity["version"] = offset + 1
+        news = message["attributes"][place]
+        told = bool(news) and _merge_attributes(entity, news)
+        self._settle(key, entity, entity["seen_ms"], changes, told=told)
+        changes.changed.add(key)
+
+    def _failure(
+        self, offset: int, message: Observation, states: MutableMapping[str, State], changes: Changes
+    ) -> Iterator[None]:
+        origin = f"{message['origin_topic']}/{message['origin_partition']}"
+        target = f"{message['source']} {message['target']}"
+        failed_ms = min(message["scraped_at_ms"], message["at_ms"])
+        for place, key in enumerate(sorted(self._fed_by.get(target, ()))):
+            entity = states[key]
+            if offset >= entity["version"] and is_newer_origin(entity, origin, message["origin_offset"]):
+                source = entity["targets"].index(target)
+                entity["seen_ms"] = max(entity["seen_ms"], failed_ms)
+                if failed_ms > entity["source_good_ms"][source]:
+                    entity["source_failures"][source] += 1
+                entity["version"] = offset + 1
+                self._settle(key, entity, entity["seen_ms"], changes)
+                changes.changed.add(key)
+            if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
+                yield
+
+    def _clock(
+        self, offset: int, clock_ms: int, states: MutableMapping[str, State], changes: Changes
+    ) -> Iterator[None]:
+        done = 0
+        while self._queue and self._queue[0][0] <= clock_ms:
+            _, key = heappop(self._queue)
+            due_ms = self._due.pop(key, None)
+            if due_ms is None:
+                continue
+            if due_ms > clock_ms:
+                self._schedule(key, due_ms)
+                continue
+            entity = states[key]
+            if offset < entity["version"]:
+                self._schedule(key, max(entity["due_ms"], clock_ms + 1))
+                continue
+            now_ms = max(entity["seen_ms"], clock_ms)
+            if self._is_forgotten(entity, now_ms):
+                self._remove(offset, key, entity, now_ms, states, changes)
+            elif self._settle(key, entity, now_ms, changes, version=offset + 1):
+                changes.changed.add(key)
+            done += 1
+            if done % PAUSE_ENTITIES == 0:
+                yield
+
+    def _settle(
+        self, key: str, entity: State, now_ms: int, changes: Changes, told: bool = False, version: int = 0
+    ) -> bool:
+        """Close ticks, judge the status and schedule the next look; True when the record changed by that."""
+        step_ms, before_ms = self.step_ms, now_ms - self.remove_after_ms
+        pointer = entity["next_tick_ms"]
+        changed = False
+        oldest = _oldest_heads(entity)
+        if oldest and min(oldest) < before_ms:
+            drop_heads(entity, before_ms)
+            oldest, changed = _oldest_heads(entity), True
+        intervals = entity["source_intervals_ms"]
+        holds = [hold_ms(interval, step_ms) for interval in intervals]
+        silent = [now_ms - good > hold for good, hold in zip(entity["source_good_ms"], holds, strict=True)]
+        ranks = [0] if len(holds) == 1 else source_ranks(entity)
+        complete_ms, wait_ms = _waiting(oldest, intervals, silent, step_ms)
+        closed = []
+        if pointer and entity["head_names"]:
+            upto_ms = max(complete_ms, now_ms - wait_ms)
+            upto_ms -= upto_ms % step_ms
+            if upto_ms >= pointer:
+                closed = close_ticks(entity, upto_ms, complete_ms, holds, ranks, step_ms)
+        status, reason = status_of(entity, now_ms, holds, silent, ranks)
+        if status != entity["status"]:
+            entity["status_since_ms"] = now_ms
+        restated = (
+            status != entity["status"] or reason != entity["status_reason"] or not entity["status_since_ms"]
+        )
+        if restated:
+            entity["status"], entity["status_reason"] = status, reason
+            entity["status_since_ms"] = entity["status_since_ms"] or now_ms
+        changed = changed or restated or entity["next_tick_ms"] != pointer
+        if changed and version:
+            entity["version"] = version
+        for tick, names, values, qualities in closed:
+            changes.ticks.add(entity, tick, tick <= complete_ms, names, values, qualities)
+        if restated or told:
+            changes.ticks.add_change(entity, now_ms)
+        entity["epoch"] = self.epoch
+        entity["due_ms"] = self._next_look(entity, oldest, holds, silent, wait_ms, now_ms)
+        self._schedule(key, entity["due_ms"])
+        return changed
+
+    def _next_look(
+        self,
+        entity: State,
+        oldest: list[int],
+        holds: list[int],
+        silent: list[bool],
+        wait_ms: int,
+        now_ms: int,
+    ) -> int:
+        """When the clock alone next changes something: a tick's deadline, silence, a stale head, removal."""
+        good = entity["source_good_ms"]
+        looks = [max(good) + self.remove_after_ms + 1] if good else []
+        for source, hold in enumerate(holds):
+            if not silent[source]:
+                looks.append(good[source] + hold + 1)
+                looks.append(oldest[source] + hold + 1)
+            looks.append(oldest[source] + self.remove_after_ms + 1)
+        if entity["next_tick_ms"] and entity["head_names"]:
+            looks.append(entity["next_tick_ms"] + wait_ms)
+        # What lies behind now was looked at just now; a tick without values to come stays behind for ever.
+        return min((look for look in looks if look > now_ms), default=NEVER)
+
+    def _is_forgotten(self, entity: State, now_ms: int) -> bool:
+        good = entity["source_good_ms"]
+        return bool(good) and now_ms - max(good) > self.remove_after_ms
+
+    def _remove(
+        self,
+        offset: int,
+        key: str,
+        entity: State,
+        now_ms: int,
+        states: MutableMapping[str, State],
+        changes: Changes,
+    ) -> None:
+        place = ledger_key(self.number)
+        ledger = states.get(place)
+        if ledger is None:
+            ledger = new_ledger(self.number)
+        forget_removed(ledger, now_ms)
+        remember_removed(ledger, key, entity, offset + 1, now_ms)
+        ledger["version"], ledger["epoch"] = offset + 1, self.epoch
+        states[place] = ledger
+        entity["version"], entity["epoch"] = offset + 1, self.epoch
+        changes.ticks.add_change(entity, now_ms, removed=True)
+        for target in entity["targets"]:
+            self._fed_by.get(target, set()).discard(key)
+        del states[key]
+        changes.changed.update((place, key))
+
+    def _schedule(self, key: str, due_ms: int) -> None:
+        # One entry a key in the queue; a later due time is found when that entry comes up.
+        queued = key in self._due
+        earlier = not queued or due_ms < self._due[key]
+        self._due[key] = due_ms
+        if earlier and due_ms < NEVER:
+            heappush(self._queue, (due_ms, key))
+
+    def _feed(self, key: str, entity: State, source: int, target: str) -> None:
+        if entity["targets"][source] != target:
+            self._fed_by.get(entity["targets"][source], set()).discard(key)
+            entity["targets"][source] = target
+        # Also when it is known: the record may have been dropped and come back.
+        self._fed_by.setdefault(target, set()).add(key)
+
+
+def _oldest_heads(entity: State) -> list[int]:
+    """[ms] Oldest head of each source; NEVER where it has none."""
+    times, count = entity["head_times_ms"], len(entity["source_names"])
+    if count == 1:
+        return [min(times) if times else NEVER]
+    oldest = [NEVER] * count
+    for time, source in zip(times, entity["head_sources"], strict=True):
+        if time < oldest[source]:
+            oldest[source] = time
+    return oldest
+
+
+def _waiting(oldest: list[int], intervals: list[int], silent: list[bool], step_ms: int) -> tuple[int, int]:
+    """Up to when all that ticks wait for has come, and how long a tick waits for it [ms]."""
+    heard = [s for s, time in enumerate(oldest) if time < NEVER and not silent[s]]
+    if not heard:
+        return 0, step_ms
+    waits = {s: (intervals[s] or step_ms) + step_ms for s in heard}
+    waited = [s for s in heard if waits[s] <= WAIT_MAX_MS] or heard
+    return min(oldest[s] for s in waited), min(WAIT_MAX_MS, max(waits[s] for s in waited))
+
+
+def _merge_attributes(entity: State, news: dict[str, str]) -> bool:
+    """Take attributes over, an empty one removing its name; True when that changed anything."""
+    attributes = entity["attributes"]
+    if all(attributes.get(name, "") == value for name, value in news.items()):
+        return False
+    attributes.update(news)
+    for name, value in news.items():
+        if not value:
+            del attributes[name]
+    return True
+
+
+__all__ = ["LEDGER_KIND", "Changes", "Partition"]

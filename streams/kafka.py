@@ -1,0 +1,53 @@
+"""How every client of ours reaches Kafka: addresses, security, and waiting for it at start."""
+
+import ssl
+from typing import Any
+
+from aiokafka.helpers import create_ssl_context
+
+from streams.errors import SettingsError
+from streams.settings import Settings
+
+REQUEST_TIMEOUT_MS = 30_000
+"""[ms] Longer than a broker's restart, so that a batch in flight survives it."""
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that aiokafka's consumer, producer and admin client share.
+
+    Raises:
+        SettingsError: no broker is configured, or a certificate cannot be read.
+    """
+    if not settings.kafka_bootstrap_servers:
+        raise SettingsError(
+            [
+                "TWIN_KAFKA_BOOTSTRAP_SERVERS is not set: name a broker as host:port,"
+                " or use `twin up`, which brings one"
+            ]
+        )
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "security_protocol": settings.kafka_security_protocol,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+    }
+    if settings.kafka_security_protocol.endswith("SSL"):
+        options["ssl_context"] = tls_context(settings)
+    if settings.kafka_security_protocol.startswith("SASL"):
+        password = settings.sasl_password
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_sasl_username
+        options["sasl_plain_password"] = password.get_secret_value() if password else ""
+    return options
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """TLS that verifies the broker's certificate and name, with the system's CAs unless others are given."""
+    try:
+        context: ssl.SSLContext = create_ssl_context(
+            cafile=str(settings.kafka_ca_file) if settings.kafka_ca_file else None,
+            certfile=str(settings.kafka_cert_file) if settings.kafka_cert_file else None,
+            keyfile=str(settings.kafka_key_file) if settings.kafka_key_file else None,
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError([f"TWIN_KAFKA_CA_FILE or its companions: cannot be used: {error}"]) from error
+    return context
