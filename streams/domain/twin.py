@@ -244,6 +244,8 @@ class Partition:
         """When the clock alone next changes something: a tick's deadline, silence, a stale head, removal."""
         good = entity["source_good_ms"]
         looks = [max(good) + self.remove_after_ms + 1] if good else []
+        if looks and looks[0] <= now_ms:
+            return 0  # only a clock message removes, and the next one does, whatever its time
         for source, hold in enumerate(holds):
             if not silent[source]:
                 looks.append(good[source] + hold + 1)

@@ -1,0 +1,76 @@
+"""The twin stage in a bare aiokafka loop, without Faust: what the worker is measured against.
+
+Same domain functions, same batches, same order of acknowledgement; run as `python -m streams.bench.bare`.
+"""
+
+import asyncio
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from streams.agents.deadletter import DeadLetters
+from streams.agents.twin import BATCH_MESSAGES, TwinStage
+from streams.domain.twin import Partition
+from streams.faust_app import BATCH_BYTES
+from streams.kafka import client_options
+from streams.rulebook import load_rulebook
+from streams.settings import Settings, load_settings
+from streams.table import Writes, send_batches
+from streams.topics import topics_of
+
+
+class BareTable:
+    """Key to Avro bytes in a dictionary; writes go to `state` first."""
+
+    def __init__(self, app: Any, topic: str, parts: dict[int, Partition]) -> None:
+        self._app, self._topic, self.parts = app, topic, parts
+        self.data = SimpleNamespace(data={})
+
+    async def publish(self, writes: Writes) -> None:
+        """Write records to `state`, wait for Kafka's answers, then change memory."""
+        await send_batches(self._app, self._topic, writes)
+        for records in writes.values():
+            for key, value in records:
+                if value is None:
+                    self.data.data.pop(key, None)
+                else:
+                    self.data.data[key] = value
+
+
+async def run(settings: Settings) -> None:
+    """Apply the topic `observation` until the process is ended."""
+    topics = topics_of(settings)
+    ceilings = load_rulebook().catalogue.ceilings()
+    producer = AIOKafkaProducer(**client_options(settings), acks="all", max_batch_size=BATCH_BYTES)
+    consumer = AIOKafkaConsumer(
+        topics["observation"],
+        **client_options(settings),
+        group_id=f"{settings.topic_prefix}-bare",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    app = SimpleNamespace(producer=SimpleNamespace(_ensure_producer=lambda: producer))
+    parts = {n: Partition(n, settings.step_ms, 3_600_000, ceilings) for n in range(settings.partitions)}
+    table: Any = BareTable(app, topics["state"], parts)
+    stage = TwinStage(app, topics, table, DeadLetters(app, topics, "twin"))
+    await producer.start()
+    await consumer.start()
+    try:
+        while True:
+            found = await consumer.getmany(timeout_ms=1_000, max_records=BATCH_MESSAGES)
+            events = [SimpleNamespace(message=message) for messages in found.values() for message in messages]
+            if events:
+                await stage.run(events)
+                await consumer.commit()
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(run(load_settings()))
+    except KeyboardInterrupt:
+        sys.exit(0)

@@ -1,0 +1,183 @@
+"""`twin bench`: measure this machine, print a table, write docs/figures.md and its JSON."""
+
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streams.bench import domain, pipeline
+from streams.errors import TwinError
+from streams.rulebook import load_rulebook
+from streams.settings import Settings
+
+PARTS = ("domain", "scale", "worker", "freshness", "restart", "sink")
+"""Measurements, in the order in which they run."""
+
+Row = tuple[str, str, str, bool]
+"""What was measured, the figure to reach, the figure reached, and whether it was reached."""
+
+
+@click.command()
+@click.option(
+    "--only", multiple=True, type=click.Choice(PARTS), help="Measure only this; may be given often."
+)
+@click.option("--freshness-seconds", default=60.0, show_default=True, help="[s] Length of the freshness run.")
+@click.option("--write/--no-write", default=True, help="Write docs/figures.md and docs/figures.json.")
+@click.pass_obj
+def bench(settings: Settings, only: tuple[str, ...], freshness_seconds: float, write: bool) -> None:
+    """Measure this machine: the domain alone always, the rest with the Kafka of the settings."""
+    wanted = [part for part in PARTS if not only or part in only]
+    if not settings.kafka_bootstrap_servers:
+        wanted = [part for part in wanted if part in ("domain", "scale")]
+        click.echo("TWIN_KAFKA_BOOTSTRAP_SERVERS is not set: only the domain is measured", err=True)
+    results: dict[str, Any] = {}
+    for part in wanted:
+        click.echo(f"measuring {part} …", err=True)
+        results[part] = _measure(part, settings, results, freshness_seconds)
+        click.echo(json.dumps(results[part]), err=True)
+    rows = [row for part in wanted for row in _rows(part, results[part])]
+    _print(rows)
+    if write:
+        _write(rows, results)
+
+
+def _measure(part: str, settings: Settings, results: dict[str, Any], freshness_seconds: float) -> Any:
+    if part == "domain":
+        runs = [domain.samples_per_second(load_rulebook()) for _ in range(3)]
+        return {**max(runs, key=lambda run: float(run["samples_per_s"])), "runs": runs}
+    if part == "scale":
+        small, large = domain.cost_per_update(1_000), domain.cost_per_update(100_000)
+        return {
+            "small": small,
+            "large": large,
+            "ratio": large["us_per_update"] / small["us_per_update"],
+            "restore_index_us": domain.restore_index(20_000),
+        }
+    if part == "worker":
+        return {
+            "hundred": asyncio.run(pipeline.throughput(settings, per_message=100, turns=60)),
+            "one": asyncio.run(pipeline.throughput(settings, per_message=1, turns=20)),
+        }
+    if part == "freshness":
+        most = results.get("worker", {}).get("hundred", {}).get("worker_updates_per_s", 4_000.0)
+        return asyncio.run(pipeline.freshness(settings, most / 2, freshness_seconds))
+    if part == "restart":
+        return [asyncio.run(pipeline.restart(settings, entities)) for entities in (10_000, 100_000)]
+    from streams.bench.sink import bench_sink
+
+    return asyncio.run(bench_sink(settings))
+
+
+def _rows(part: str, found: Any) -> list[Row]:
+    if part == "domain":
+        rate = found["samples_per_s"]
+        return [("domain alone, samples/s on one core", "≥ 250,000", f"{rate:,.0f}", rate >= 250_000)]
+    if part == "scale":
+        memory = found["large"]["bytes_per_entity"] / 1024
+        return [
+            (
+                "cost per update, 100 k ÷ 1 k entities",
+                "≤ 1.5",
+                f"{found['ratio']:.2f}",
+                found["ratio"] <= 1.5,
+            ),
+            ("memory of an entity, 12 metrics, KiB", "≤ 8", f"{memory:.1f}", memory <= 8),
+        ]
+    if part == "worker":
+        hundred, one = found["hundred"], found["one"]
+        return [
+            ("worker ÷ bare loop, 100 entities a message", "≥ 0.9", _ratio(hundred), hundred["ratio"] >= 0.9),
+            ("worker ÷ bare loop, 1 entity a message", "≥ 0.5", _ratio(one), one["ratio"] >= 0.5),
+            (
+                "worker, 1 entity a message, updates/s",
+                "≥ 2,500",
+                f"{one['worker_updates_per_s']:,.0f}",
+                one["worker_updates_per_s"] >= 2_500,
+            ),
+        ]
+    if part == "freshness":
+        p99, burst = found["p99_ms"], found["scrape_of_1000_last_state_ms"]
+        what = f"freshness p99 at {found['updates_per_s']:,.0f} updates/s for {found['seconds']:.0f} s, ms"
+        return [
+            (what, "≤ 100", f"{p99:.0f} (p50 {found['p50_ms']:.0f})", p99 <= 100),
+            ("one scrape of 1,000 entities, last state, ms", "≤ 1,000", f"{burst:.0f}", burst <= 1_000),
+        ]
+    if part == "restart":
+        return [
+            (
+                f"restart to fresh beyond the session time-out, {run['entities']:,} entities, s",
+                f"≤ {limit}",
+                f"{run['beyond_session_s']:.1f}",
+                run["beyond_session_s"] <= limit,
+            )
+            for run, limit in zip(found, (3, 10), strict=True)
+        ]
+    return [tuple(row) for row in found["rows"]]
+
+
+def _ratio(found: dict[str, Any]) -> str:
+    return (
+        f"{found['ratio']:.2f} ({found['worker_updates_per_s']:,.0f} : {found['bare_updates_per_s']:,.0f}/s)"
+    )
+
+
+def _print(rows: list[Row]) -> None:
+    table = Table("figure", "reach", "measured", "")
+    for what, reach, measured, good in rows:
+        table.add_row(what, reach, measured, "[green]reached[/]" if good else "[red]not reached[/]")
+    Console().print(table)
+
+
+def _write(rows: list[Row], results: dict[str, Any]) -> None:
+    folder = Path("docs")
+    if not folder.is_dir():
+        raise TwinError(
+            "there is no folder docs here to write figures.md to: run it in the checkout, or --no-write"
+        )
+    about = {
+        "commit": _commit(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    (folder / "figures.json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    lines = [
+        "# Figures",
+        "",
+        "Written by `make bench`; raw values are in `figures.json`. The machine is shared and noisy: the ratios,"
+        " each from one run, say more than the absolute figures.",
+        "",
+        f"Commit {about['commit']}, {about['at']}, {about['machine']}.",
+        "",
+        "| figure | reach | measured | |",
+        "|---|---|---|---|",
+        *(
+            f"| {what} | {reach} | {measured} | {'' if good else 'not reached'} |"
+            for what, reach, measured, good in rows
+        ),
+        "",
+    ]
+    notes = folder / "figures-notes.md"
+    if notes.exists():
+        lines.append(notes.read_text())
+    (folder / "figures.md").write_text("\n".join(lines))
+
+
+def _commit() -> str:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  # whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
