@@ -136,13 +136,14 @@ def _fill(entity: State, head: int, value: float, time: int, step_ms: int, hold:
     """Values of a gauge or state at the ticks after its head and up to its new sample."""
     last, before = entity["head_times_ms"][head], entity["head_values"][head]
     interpolate = entity["head_forms"][head] == GAUGE and time - last <= hold
-    low, high = (before, value) if before <= value else (value, before)
     tick = last - last % step_ms + step_ms
     while tick < time:
         if interpolate:
             between = before + (value - before) * ((tick - last) / (time - last))
-            # Rounding can step over a neighbour by one bit.
-            _open(entity, tick, head, min(max(between, low), high), INTERPOLATED)
+            # Rounding can step over the far neighbour by one bit.
+            if between > value if value >= before else between < value:
+                between = value
+            _open(entity, tick, head, between, INTERPOLATED)
         elif tick - last <= hold:
             _open(entity, tick, head, before, HELD)
         else:

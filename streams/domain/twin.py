@@ -222,7 +222,7 @@ class Partition:
             entity["status_since_ms"] = entity["status_since_ms"] or now_ms
         changed = changed or restated or entity["next_tick_ms"] != pointer
         if changed and version:
-            entity["version"] = version
+            entity["version"], entity["seen_ms"] = version, now_ms
         for tick, names, values, qualities in closed:
             changes.ticks.add(entity, tick, tick <= complete_ms, names, values, qualities)
         if restated or told:
