@@ -205,7 +205,7 @@ class Working(MutableMapping[str, State]):
             counts[5 * source + REJECTED] += came
         before["version"], before["epoch"] = entity["version"], entity["epoch"]
         before["origins"], before["origin_offsets"] = entity["origins"], entity["origin_offsets"]
-        changes.ticks.rows = [row for row in changes.ticks.rows if row[0] is not entity]
+        changes.ticks.rows = [row for row in changes.ticks.rows if row.entity is not entity]
         self._records[key] = before
         return before
 

@@ -22,6 +22,9 @@ from streams.records import Observation, State
 MAX_AHEAD_MS = 60_000
 """[ms] A sample further ahead of the worker's clock is rejected."""
 
+Row = tuple[int, list[str], list[float], list[int]]
+"""A closed tick: its time [ms], and names, values and qualities of the metrics that have a value."""
+
 UNLIMITED = float("inf")
 """Ceiling of a counter's rate where the catalogue has none."""
 
@@ -188,7 +191,7 @@ def _count(
 
 def close_ticks(
     entity: State, upto_ms: int, complete_ms: int, holds: list[int], ranks: list[int], step_ms: int
-) -> list[tuple[int, list[str], list[float], list[int]]]:
+) -> list[Row]:
     """Close the open ticks up to `upto_ms` (a tick), as far as a value could come.
 
     Args:
@@ -225,9 +228,7 @@ def close_ticks(
     return closed
 
 
-def _row(
-    entity: State, tick: int, holds: list[int], ranks: list[int]
-) -> tuple[int, list[str], list[float], list[int]]:
+def _row(entity: State, tick: int, holds: list[int], ranks: list[int]) -> Row:
     """The values of all metrics at a tick, each from its best source, in the order of the heads."""
     names, open_ticks = entity["head_names"], entity["open_ticks_ms"]
     if len(ranks) == 1 and len(open_ticks) == len(names) and open_ticks.count(tick) == len(names):

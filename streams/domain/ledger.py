@@ -30,7 +30,7 @@ def removed_version(ledger: State | None, key: str) -> int:
 
 def remember_removed(ledger: State, key: str, entity: State, version: int, now_ms: int) -> None:
     """Move the counts of a removed entity to the ledger, once for each removal."""
-    if removed_version(ledger, key) == version:
+    if removed_version(ledger, key) >= version:
         return  # written before a restart, of which the entity's own tombstone was not
     for source, name in enumerate(entity["source_names"]):
         place = 5 * add_source(ledger, name)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streams.records import State, Tick
 
@@ -9,11 +10,25 @@ MAX_ROWS = 200
 """[1] Most closed ticks, and most changes, in one message."""
 
 
+class TickRow(NamedTuple):
+    """One closed tick; what can change of the entity is kept as it was when the tick closed."""
+
+    entity: State
+    pool: str
+    simulated: bool
+    version: int
+    tick_ms: int
+    complete: bool
+    names: list[str]
+    values: list[float]
+    qualities: list[int]
+
+
 @dataclass
 class TickRows:
     """Closed ticks and changes, in the order in which they came about."""
 
-    rows: list[tuple[State, int, bool, int, list[str], list[float], list[int]]] = field(default_factory=list)
+    rows: list["TickRow"] = field(default_factory=list)
     changes: list[dict[str, object]] = field(default_factory=list)
 
     def add(
@@ -26,7 +41,18 @@ class TickRows:
         qualities: list[int],
     ) -> None:
         """One closed tick of an entity."""
-        self.rows.append((entity, tick_ms, complete, entity["version"], names, values, qualities))
+        row = TickRow(
+            entity,
+            _pool(entity),
+            entity["simulated"],
+            entity["version"],
+            tick_ms,
+            complete,
+            names,
+            values,
+            qualities,
+        )
+        self.rows.append(row)
 
     def add_change(self, entity: State, at_ms: int, removed: bool = False) -> None:
         """A change of status or attributes, or a removal, as the entity is now."""
@@ -52,12 +78,12 @@ class TickRows:
     def worlds(self) -> list[str]:
         """Worlds of which there are rows."""
         return sorted(
-            {row[0]["world"] for row in self.rows} | {str(change["world"]) for change in self.changes}
+            {row.entity["world"] for row in self.rows} | {str(change["world"]) for change in self.changes}
         )
 
     def records(self, world: str, epoch: int) -> list[Tick]:
         """The rows of a world as messages of at most 200 rows."""
-        rows = [row for row in self.rows if row[0]["world"] == world]
+        rows = [row for row in self.rows if row.entity["world"] == world]
         changes = [change for change in self.changes if change["world"] == world]
         return [
             _record(world, epoch, rows[start : start + MAX_ROWS], changes[start : start + MAX_ROWS])
@@ -66,7 +92,7 @@ class TickRows:
 
     def record(self, world: str, epoch: int) -> Tick:
         """The rows of a world as one message, however long."""
-        rows = [row for row in self.rows if row[0]["world"] == world]
+        rows = [row for row in self.rows if row.entity["world"] == world]
         return _record(world, epoch, rows, [change for change in self.changes if change["world"] == world])
 
 
@@ -77,17 +103,17 @@ def _pool(entity: State) -> str:
 def _record(
     world: str,
     epoch: int,
-    rows: list[tuple[State, int, bool, int, list[str], list[float], list[int]]],
+    rows: list[TickRow],
     changes: list[dict[str, object]],
 ) -> Tick:
     places: dict[str, int] = {}
     metrics: list[int] = []
     values: list[float] = []
     qualities: list[int] = []
-    for _, _, _, _, names, row_values, row_qualities in rows:
-        metrics += [places.setdefault(name, len(places)) for name in names]
-        values += row_values
-        qualities += row_qualities
+    for row in rows:
+        metrics += [places.setdefault(name, len(places)) for name in row.names]
+        values += row.values
+        qualities += row.qualities
     columns = {
         f"change_{plural}": [change[name] for change in changes]
         for name, plural in (
@@ -106,14 +132,14 @@ def _record(
     tick: Tick = Tick(
         world=world,
         epoch=epoch,
-        kinds=[row[0]["kind"] for row in rows],
-        ids=[row[0]["id"] for row in rows],
-        pools=[_pool(row[0]) for row in rows],
-        ticks_ms=[row[1] for row in rows],
-        complete=[row[2] for row in rows],
-        simulated=[row[0]["simulated"] for row in rows],
-        versions=[row[3] for row in rows],
-        sizes=[len(row[4]) for row in rows],
+        kinds=[row.entity["kind"] for row in rows],
+        ids=[row.entity["id"] for row in rows],
+        pools=[row.pool for row in rows],
+        ticks_ms=[row.tick_ms for row in rows],
+        complete=[row.complete for row in rows],
+        simulated=[row.simulated for row in rows],
+        versions=[row.version for row in rows],
+        sizes=[len(row.names) for row in rows],
         names=list(places),
         metrics=metrics,
         values=values,

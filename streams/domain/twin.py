@@ -4,34 +4,22 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from streams.domain.align import close_ticks, take_samples
-from streams.domain.entity import (
-    NEVER,
-    add_source,
-    drop_heads,
-    hold_ms,
-    is_newer_origin,
-    new_entity,
-    source_ranks,
-)
+from streams.domain.align import take_samples
+from streams.domain.entity import NEVER, add_source, is_newer_origin, new_entity
 from streams.domain.keys import entity_key
 from streams.domain.ledger import (
-    LEDGER_KIND,
     forget_removed,
     ledger_key,
     new_ledger,
     remember_removed,
     removed_version,
 )
-from streams.domain.status import status_of
+from streams.domain.settle import settle
 from streams.domain.ticks import TickRows
 from streams.records import Observation, State
 
 PAUSE_ENTITIES = 50
 """[1] After so many entities `steps` yields, so that the caller can give the event loop back."""
-
-WAIT_MAX_MS = 60_000
-"""[ms] No tick waits longer for a source; slower sources are held."""
 
 
 @dataclass
@@ -192,69 +180,22 @@ class Partition:
     def _settle(
         self, key: str, entity: State, now_ms: int, changes: Changes, told: bool = False, version: int = 0
     ) -> bool:
-        """Close ticks, judge the status and schedule the next look; True when the record changed by that."""
-        step_ms, before_ms = self.step_ms, now_ms - self.remove_after_ms
-        pointer = entity["next_tick_ms"]
-        changed = False
-        oldest = _oldest_heads(entity)
-        if oldest and min(oldest) < before_ms:
-            drop_heads(entity, before_ms)
-            oldest, changed = _oldest_heads(entity), True
-        intervals = entity["source_intervals_ms"]
-        holds = [hold_ms(interval, step_ms) for interval in intervals]
-        silent = [now_ms - good > hold for good, hold in zip(entity["source_good_ms"], holds, strict=True)]
-        ranks = [0] if len(holds) == 1 else source_ranks(entity)
-        complete_ms, wait_ms = _waiting(oldest, intervals, silent, step_ms)
-        closed = []
-        if pointer and entity["head_names"]:
-            upto_ms = max(complete_ms, now_ms - wait_ms)
-            upto_ms -= upto_ms % step_ms
-            if upto_ms >= pointer:
-                closed = close_ticks(entity, upto_ms, complete_ms, holds, ranks, step_ms)
-        status, reason = status_of(entity, now_ms, holds, silent, ranks)
-        if status != entity["status"]:
-            entity["status_since_ms"] = now_ms
-        restated = (
-            status != entity["status"] or reason != entity["status_reason"] or not entity["status_since_ms"]
-        )
-        if restated:
-            entity["status"], entity["status_reason"] = status, reason
-            entity["status_since_ms"] = entity["status_since_ms"] or now_ms
-        changed = changed or restated or entity["next_tick_ms"] != pointer
-        if changed and version:
-            entity["version"], entity["seen_ms"] = version, now_ms
-        for tick, names, values, qualities in closed:
-            changes.ticks.add(entity, tick, tick <= complete_ms, names, values, qualities)
-        if restated or told:
-            changes.ticks.add_change(entity, now_ms)
-        entity["epoch"] = self.epoch
-        entity["due_ms"] = self._next_look(entity, oldest, holds, silent, wait_ms, now_ms)
-        self._schedule(key, entity["due_ms"])
-        return changed
+        """Bring a record to a time and schedule the next look; True when it changed by that.
 
-    def _next_look(
-        self,
-        entity: State,
-        oldest: list[int],
-        holds: list[int],
-        silent: list[bool],
-        wait_ms: int,
-        now_ms: int,
-    ) -> int:
-        """When the clock alone next changes something: a tick's deadline, silence, a stale head, removal."""
-        good = entity["source_good_ms"]
-        looks = [max(good) + self.remove_after_ms + 1] if good else []
-        if looks and looks[0] <= now_ms:
-            return 0  # only a clock message removes, and the next one does, whatever its time
-        for source, hold in enumerate(holds):
-            if not silent[source]:
-                looks.append(good[source] + hold + 1)
-                looks.append(oldest[source] + hold + 1)
-            looks.append(oldest[source] + self.remove_after_ms + 1)
-        if entity["next_tick_ms"] and entity["head_names"]:
-            looks.append(entity["next_tick_ms"] + wait_ms)
-        # What lies behind now was looked at just now; a tick without values to come stays behind for ever.
-        return min((look for look in looks if look > now_ms), default=NEVER)
+        `version` is that of a clock message; other messages set theirs before.
+        """
+        settled = settle(entity, now_ms, self.step_ms, self.remove_after_ms)
+        if settled.changed and version:
+            entity["version"], entity["seen_ms"] = version, now_ms
+        for tick, names, values, qualities in settled.closed:
+            changes.ticks.add(entity, tick, tick <= settled.complete_ms, names, values, qualities)
+        if settled.restated or told:
+            changes.ticks.add_change(entity, now_ms)
+        if settled.changed or not version:
+            # A clock message that changes nothing leaves no trace, be it only the time of the next look.
+            entity["epoch"], entity["due_ms"] = self.epoch, settled.due_ms
+        self._schedule(key, settled.due_ms)
+        return settled.changed
 
     def _is_forgotten(self, entity: State, now_ms: int) -> bool:
         good = entity["source_good_ms"]
@@ -300,28 +241,6 @@ class Partition:
         self._fed_by.setdefault(target, set()).add(key)
 
 
-def _oldest_heads(entity: State) -> list[int]:
-    """[ms] Oldest head of each source; NEVER where it has none."""
-    times, count = entity["head_times_ms"], len(entity["source_names"])
-    if count == 1:
-        return [min(times) if times else NEVER]
-    oldest = [NEVER] * count
-    for time, source in zip(times, entity["head_sources"], strict=True):
-        if time < oldest[source]:
-            oldest[source] = time
-    return oldest
-
-
-def _waiting(oldest: list[int], intervals: list[int], silent: list[bool], step_ms: int) -> tuple[int, int]:
-    """Up to when all that ticks wait for has come, and how long a tick waits for it [ms]."""
-    heard = [s for s, time in enumerate(oldest) if time < NEVER and not silent[s]]
-    if not heard:
-        return 0, step_ms
-    waits = {s: (intervals[s] or step_ms) + step_ms for s in heard}
-    waited = [s for s in heard if waits[s] <= WAIT_MAX_MS] or heard
-    return min(oldest[s] for s in waited), min(WAIT_MAX_MS, max(waits[s] for s in waited))
-
-
 def _merge_attributes(entity: State, news: dict[str, str]) -> bool:
     """Take attributes over, an empty one removing its name; True when that changed anything."""
     attributes = entity["attributes"]
@@ -332,6 +251,3 @@ def _merge_attributes(entity: State, news: dict[str, str]) -> bool:
         if not value:
             del attributes[name]
     return True
-
-
-__all__ = ["LEDGER_KIND", "Changes", "Partition"]
