@@ -216,7 +216,7 @@ class Partition:
             ledger = new_ledger(self.number)
         forget_removed(ledger, now_ms)
         remember_removed(ledger, key, entity, offset + 1, now_ms)
-        ledger["version"], ledger["epoch"] = offset + 1, self.epoch
+        ledger["version"], ledger["epoch"] = max(ledger["version"], offset + 1), self.epoch
         states[place] = ledger
         entity["version"], entity["epoch"] = offset + 1, self.epoch
         changes.ticks.add_change(entity, now_ms, removed=True)
