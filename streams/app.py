@@ -4,18 +4,17 @@ import asyncio
 import contextlib
 from typing import Any
 
-import click
 import structlog
 
 from streams import metrics
 from streams.agents import harmonize, twin
 from streams.domain.harmonize import Harmonizer
 from streams.domain.twin import Partition
-from streams.faust_app import new_app, run_app
-from streams.rulebook import RuleBook, load_rulebook
+from streams.faust_app import new_app
+from streams.rulebook import RuleBook
 from streams.settings import Settings
 from streams.table import new_table
-from streams.topics import check_topics, topics_of
+from streams.topics import topics_of
 
 log = structlog.get_logger(__name__)
 
@@ -40,21 +39,13 @@ def create_app(settings: Settings, rulebook: RuleBook) -> Any:
     progress = harmonize.attach(
         app, topics, Harmonizer(rulebook.packs, rulebook.catalogue, settings.partitions), guard
     )
-    twin.attach(app, topics, table, progress, guard)
+    twin.attach(app, topics, table, progress.clock_ms, guard)
     app.twin_table = table
     return app
 
 
-@click.command()
-@click.pass_obj
-def worker(settings: Settings) -> None:
-    """Harmonise scrapes and events and keep the twin, until it is stopped."""
-    asyncio.run(check_topics(settings))
-    app = create_app(settings, load_rulebook())
-    run_app(app, lambda stop: _serve_metrics(settings, app, stop))
-
-
-async def _serve_metrics(settings: Settings, app: Any, stop: asyncio.Event) -> None:
+async def serve_metrics(settings: Settings, app: Any, stop: asyncio.Event) -> None:
+    """Serve /metrics and /health of a worker until `stop` is set."""
     progress = metrics.Progress("worker")
 
     def ready() -> tuple[bool, dict[str, Any]]:

@@ -12,7 +12,7 @@ from streams.settings import Settings, load_settings
 
 COMMANDS = {
     "collect": ("streams.collect.run:collect", "Scrape the sources into the topic `scrape`."),
-    "worker": ("streams.app:worker", "Harmonise and keep the twin: scrape and event to state and tick."),
+    "worker": ("streams.tools.worker:worker", "Harmonise and keep the twin: scrape and event to state and tick."),
     "sink": ("streams.tools.sink:sink", "Write closed ticks to the history store."),
     "web": ("streams.web.run:web", "Serve the REST API."),
     "up": ("streams.tools.up:up", "Run all roles on this machine; what has no address is embedded."),

@@ -16,8 +16,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.auth import SASLMechanism
 from yarl import URL
 
+from streams.delivery import Delivery, OrderlyRecovery
 from streams.errors import TwinError
 from streams.kafka import REQUEST_TIMEOUT_MS, client_options, tls_context
+from streams.lease import Lease
 from streams.settings import Settings
 
 EMBEDDED_SESSION_MS = 2_000
@@ -65,14 +67,34 @@ def new_app(settings: Settings, role: str) -> Any:
         worker_redirect_stdouts=False,
     )
     app.conf.loghandlers = []
-    if settings.embedded:
-        transport: Any = app.transport
-        transport.Consumer = EmbeddedConsumer
+    ours: Any = app
+    ours.delivery = Delivery(settings)
+    ours.lease = Lease(session_s)
+    ours.tables._recovery = OrderlyRecovery(app, ours.tables, beacon=ours.tables.beacon)
+    ours.transport.Consumer = EmbeddedConsumer if settings.embedded else LeasedConsumer
     return app
 
 
-class EmbeddedConsumerThread(driver.AIOKafkaConsumerThread):
-    """Consumer thread whose fetches on the embedded broker end soon."""
+class LeasedConsumerThread(driver.AIOKafkaConsumerThread):
+    """Consumer thread whose heartbeats the app's lease follows."""
+
+    app: Any
+
+    async def on_start(self) -> None:
+        """Start, and follow the heartbeats."""
+        await super().on_start()
+        self.app.lease.watch(self._ensure_consumer()._coordinator)
+
+
+class LeasedConsumer(driver.Consumer):
+    """Consumer that uses it."""
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return LeasedConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class EmbeddedConsumerThread(LeasedConsumerThread):
+    """The same, whose fetches on the embedded broker end soon."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

@@ -12,9 +12,10 @@ from typing import Any, cast
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.tables import Table
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 
+from streams.delivery import OrderlyRecovery
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.twin import Partition
 from streams.errors import InvalidMessageError
@@ -142,7 +143,7 @@ async def send_batches(app: Any, topic: str, writes: Writes) -> list[tuple[int, 
     return [(number, (await answer).offset + count - 1) for number, answer, count in sent]
 
 
-class BulkRecovery(Recovery):
+class BulkRecovery(OrderlyRecovery):
     """Restores partitions with a consumer of its own, a hundred times as fast as one by one.
 
     It ends by position, so a compacted tail does not stall it, and it takes the embedded broker's true end.
@@ -180,6 +181,7 @@ async def restore(table: TwinTable, wanted: Iterable[TP]) -> dict[TP, int]:
         ends = await true_end_offsets(consumer, partitions, embedded=table.settings.embedded)
         best: dict[int, dict[bytes, tuple[tuple[int, int], bytes]]] = {tp.partition: {} for tp in partitions}
         behind = {tp for tp in partitions if await consumer.position(tp) < ends[tp]}
+        generation = table.generation
         while behind:
             for tp, messages in (await consumer.getmany(timeout_ms=RESTORE_POLL_MS)).items():
                 _take_newest(best[tp.partition], messages)
@@ -189,6 +191,8 @@ async def restore(table: TwinTable, wanted: Iterable[TP]) -> dict[TP, int]:
                     consumer.pause(tp)
     finally:
         await consumer.stop()
+    if table.generation != generation:
+        raise RebalanceAgain  # these may be somebody else's by now
     for number, records in best.items():
         _index(table, number, records)
     gc.collect()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from faust.types import TP
 from prometheus_client import Counter
 
 from streams.agents.deadletter import DeadLetters
@@ -29,19 +30,39 @@ EVENT_TYPES = ("collect.now",)
 class Progress:
     """How far harmonising is behind: the time that the clock may announce."""
 
-    def __init__(self) -> None:
-        self.behind_ms: int | None = None
+    def __init__(self, app: Any, topics: Topics) -> None:
+        self._app, self._topic = app, topics["scrape"]
+        self._done: dict[TP, tuple[int, int]] = {}
 
-    def clock_ms(self, now_ms: int) -> int:
-        """Wall time, or the time of the newest scrape that is done while older ones wait."""
-        return now_ms if self.behind_ms is None else min(now_ms, self.behind_ms)
+    def note(self, events: list[Any]) -> None:
+        """These are done."""
+        for event in events:
+            message = event.message
+            self._done[message.tp] = (message.offset + 1, int(message.timestamp * 1000))
+
+    def clock_ms(self, now_ms: int) -> int | None:
+        """Wall time; where scrapes wait, the time of the newest one that is done; None until that is known.
+
+        A clock that ran ahead of a backlog would find all silent, and remove what the backlog tells of.
+        """
+        times = [now_ms]
+        for tp in self._app.consumer.assignment():
+            if tp.topic == self._topic:
+                place, time_ms = self._done.get(tp, (0, 0))
+                start = self._app.delivery.start(tp)
+                end = self._app.consumer.highwater(tp)
+                if start is None or end is None:
+                    return None
+                if max(place, start) < end:
+                    times.append(time_ms)
+        return min(times) or None
 
 
 def attach(
     app: Any, topics: Topics, harmonizer: Harmonizer, guard: Callable[[Exception], Awaitable[None]]
 ) -> Progress:
     """Add the harmonize agent to the app."""
-    progress = Progress()
+    progress = Progress(app, topics)
     letters = DeadLetters(app, topics, "harmonize")
 
     @app.agent(raw_topic(app, topics["scrape"], topics["event"]), name="harmonize", concurrency=1)  # type: ignore[untyped-decorator]
@@ -52,9 +73,10 @@ def attach(
         unknown pack; a value that is not finite or out of range; a malformed event).
         """
         async for event in stream.noack().events():
-            events = drain(stream, event, BATCH_MESSAGES)
             try:
-                await _harmonize_batch(app, topics, harmonizer, letters, progress, events)
+                events = await app.delivery.current(drain(stream, event, BATCH_MESSAGES))
+                await _harmonize_batch(app, topics, harmonizer, letters, events)
+                progress.note(events)
             except Exception as error:  # noqa: BLE001  # Faust would lose the batch: end the process instead
                 await guard(error)
             for done in events:
@@ -68,7 +90,6 @@ async def _harmonize_batch(
     topics: Topics,
     harmonizer: Harmonizer,
     letters: DeadLetters,
-    progress: Progress,
     events: list[Any],
 ) -> None:
     writes: Writes = {}
@@ -90,8 +111,6 @@ async def _harmonize_batch(
     if refused:
         await letters.send_all(refused)
     await send_batches(app, topics["observation"], writes)
-    newest_ms = int(max(event.message.timestamp for event in events) * 1000)
-    progress.behind_ms = newest_ms if _waits_behind(app, topics, events) else None
 
 
 def _harmonize(harmonizer: Harmonizer, message: Any, now_ms: int, writes: Writes) -> list[tuple[str, str]]:
@@ -105,12 +124,6 @@ def _harmonize(harmonizer: Harmonizer, message: Any, now_ms: int, writes: Writes
     if result.unmapped:
         UNMAPPED.labels(scrape["source"]).inc(sum(result.unmapped.values()))
     return [(rejection.reason, rejection.error) for rejection in result.rejected]
-
-
-def _waits_behind(app: Any, topics: Topics, events: list[Any]) -> bool:
-    """Whether Kafka holds more scrapes of these partitions than have been read."""
-    newest = {event.message.tp: event.message.offset for event in events}
-    return any((app.consumer.highwater(tp) or 0) > offset + 1 for tp, offset in newest.items())
 
 
 def check_event(value: bytes | None) -> None:

@@ -9,13 +9,12 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from streams.agents.deadletter import DeadLetters
-from streams.agents.harmonize import Progress
 from streams.domain.entity import OUTCOMES, REJECTED, add_source, new_entity
 from streams.domain.keys import split_key
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.observation import check_observation
 from streams.domain.twin import Changes, Partition
-from streams.errors import InvalidMessageError
+from streams.errors import InvalidMessageError, TwinError
 from streams.faust_app import drain, raw_topic
 from streams.records import Observation, State
 from streams.schemas import load_codec
@@ -39,15 +38,18 @@ BATCH_MESSAGES = 256
 CLOCK_S = 1.0
 """[s] Between clock messages."""
 
+LEASE_POLL_S = 0.02
+"""[s] Between looks at a lease that ran out: the next heartbeat renews it or ends it."""
+
 
 def attach(
     app: Any,
     topics: Topics,
     table: TwinTable,
-    progress: Progress,
+    announced_ms: Callable[[int], int | None],
     guard: Callable[[Exception], Awaitable[None]],
 ) -> None:
-    """Add the twin agent and the clock to the app."""
+    """Add the twin agent and the clock to the app; `announced_ms` says what time the clock may announce."""
     letters = DeadLetters(app, topics, "twin")
     stage = TwinStage(app, topics, table, letters)
 
@@ -59,19 +61,25 @@ def attach(
         does not decode or whose arrays do not fit together, a record that grew too large).
         """
         async for event in stream.noack().events():
-            events = drain(stream, event, BATCH_MESSAGES)
             try:
-                await stage.run(events)
+                applied = await stage.run(drain(stream, event, BATCH_MESSAGES))
             except Exception as error:  # noqa: BLE001  # Faust would lose the batch: end the process instead
                 await guard(error)
-            for done in events:
+            for done in applied:
                 done.ack()
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
+    async def let_go(app: Any, revoked: Any, **_: Any) -> None:
+        # The next owner must find in `state` whatever this worker writes.
+        await stage.finished()
 
     @app.timer(CLOCK_S)  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def clock() -> None:
         if app.rebalancing or app.in_recovery:
             return
-        clock_ms = progress.clock_ms(int(time.time() * 1000))
+        clock_ms = announced_ms(int(time.time() * 1000))
+        if clock_ms is None:
+            return
         message = load_codec("observation").encode(clock_message(clock_ms))
         ours = [tp.partition for tp in app.consumer.assignment() if tp.topic == topics["observation"]]
         await send_batches(app, topics["observation"], {number: [(None, message)] for number in ours})
@@ -82,25 +90,45 @@ class TwinStage:
 
     def __init__(self, app: Any, topics: Topics, table: TwinTable, letters: DeadLetters) -> None:
         self._app, self._topics, self._table, self._letters = app, topics, table, letters
+        self._under_way = asyncio.Lock()
 
-    async def run(self, events: list[Any]) -> None:
-        """Apply a batch; returns when everything that came of it is in Kafka."""
+    async def finished(self) -> None:
+        """Wait until no batch is under way."""
+        async with self._under_way:
+            pass
+
+    async def run(self, events: list[Any]) -> list[Any]:
+        """Apply a batch; returns what was applied, when everything that came of it is in Kafka.
+
+        Raises:
+            KafkaError: Kafka did not take it.
+            TwinError: Faust left a message out, or a partition was not restored.
+        """
+        async with self._under_way:
+            by_partition: dict[int, list[Any]] = {}
+            current = await self._app.delivery.current(events)
+            for event in current:
+                by_partition.setdefault(event.message.partition, []).append(event)
+            return current if await self._run(by_partition) else []
+
+    async def _run(self, by_partition: dict[int, list[Any]]) -> bool:
         work = Working(self._table)
         received: list[int] = []
         ticks: Writes = {}
         states: Writes = {}
         ledgers: Writes = {}
-        by_partition: dict[int, list[Any]] = {}
-        for event in events:
-            by_partition.setdefault(event.message.partition, []).append(event)
         for number, waiting in by_partition.items():
             part = self._table.parts.get(number)
             if part is None:
-                continue  # taken away while the batch waited; its new owner reads these messages
+                raise TwinError(f"partition {number} was assigned and not restored")
             changes = Changes()
             for event in waiting:
                 await self._apply(part, event, work, changes, received)
             await self._encode(part, work, changes, waiting[-1], (ticks, states, ledgers))
+        if not await self._may_write():
+            # The indices are ahead of the table now, so they have to be made again.
+            self._table.drop(set(by_partition))
+            return False
         await send_batches(self._app, self._topics["tick"], ticks)
         if ledgers:
             # Before the tombstones, so that the counts of what is removed are never lost.
@@ -109,6 +137,15 @@ class TwinStage:
         now_ms = int(time.time() * 1000)
         for received_ms in received:
             FRESHNESS.observe(max(0, now_ms - received_ms) / 1000)
+        return True
+
+    async def _may_write(self) -> bool:
+        """Wait until it is sure that the partitions are ours; False when they were taken away."""
+        while not self._app.lease.holds:
+            if not self._app.delivery.is_open:
+                return False
+            await asyncio.sleep(LEASE_POLL_S)
+        return True
 
     async def _apply(
         self, part: Partition, event: Any, work: "Working", changes: Changes, received: list[int]

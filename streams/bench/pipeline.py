@@ -116,14 +116,17 @@ async def _drain_log(run: Settings, module: tuple[str, ...], per_message: int, t
     """Fill `observation`, let a process apply it all, and return its updates a second."""
     await create_topics(run)
     ends = await _fill(run, per_message, turns)
-    async with process(run, *module), state_reader(run) as reader:
+    async with process(run, *module) as child, state_reader(run) as reader:
         stamps: list[int] = []
         waiting = dict(ends)
         async with asyncio.timeout(DEADLINE_S):
             while waiting:
+                if child.returncode is not None:
+                    raise TwinError(f"{module[-1]} ended with {child.returncode} while it was measured")
                 for tp, messages in (await reader.getmany(timeout_ms=200)).items():
                     stamps += (messages[0].timestamp, messages[-1].timestamp)
-                    if load_state_head(messages[-1].value)["version"] >= waiting.get(tp.partition, 1 << 62):
+                    newest = max(load_state_head(message.value)["version"] for message in messages)
+                    if newest >= waiting.get(tp.partition, 1 << 62):
                         del waiting[tp.partition]
     seconds = (max(stamps) - min(stamps)) / 1000
     return NODES * turns / seconds

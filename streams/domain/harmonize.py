@@ -9,7 +9,8 @@ from typing import Literal
 
 from streams.domain.catalogue import Catalogue
 from streams.domain.matching import match
-from streams.domain.plan import Part, Plan, compile_plan, evaluate, sample_times
+from streams.domain.plan import Part, Plan
+from streams.domain.planning import compile_plan
 from streams.domain.refusals import Reason, Rejected, refused_samples, refused_times, repeated_series, summary
 from streams.domain.rules import RulePack
 from streams.errors import InvalidMessageError
@@ -90,7 +91,7 @@ class Harmonizer:
         in each process, because keeping and comparing their texts costs most of a plan's memory and time.
         """
         series = scrape["series"]
-        key = (pack.name, scrape["source"], scrape["target"], hash(tuple(series)))
+        key = (pack.name, scrape["source"], scrape["target"], len(series))
         plan = self._plans.get(key)
         if plan is None:
             own = {"__source__": scrape["source"], "__target__": scrape["target"]}
@@ -155,11 +156,11 @@ def _run(
 ) -> Harmonized:
     if plan.conditional:
         _settle_attributes(plan, values)
-    out = evaluate(plan, values)
+    out = plan.values(values)
     times: list[int] | None = None
     time = times_ms[0] if times_ms else origin.scrape["scraped_at_ms"]
     if times_ms and times_ms.count(time) != len(times_ms):
-        times = sample_times(plan, times_ms)
+        times = plan.times(times_ms)
     refused: dict[int, Reason] = {}
     if plan.same or not (all(map(le, plan.lows, out)) and all(map(ge, plan.highs, out))):
         refused = refused_samples(plan, out, series, values)

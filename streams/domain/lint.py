@@ -31,7 +31,6 @@ def lint(pack: RulePack, catalogue: Catalogue, series: Sequence[str]) -> list[Fi
     findings = [Finding(True, reason, text) for reason, text in dict.fromkeys(found.rejected)]
     for name in names:
         findings += _unit_clashes(pack, catalogue, name)
-    findings += _unknown(pack, names)
     for name, count in sorted(found.unmapped.items()):
         if pack.wants(name):
             text = f"{name}: {count} of {names[name]} series are taken by no rule: their labels differ"
@@ -41,7 +40,7 @@ def lint(pack: RulePack, catalogue: Catalogue, series: Sequence[str]) -> list[Fi
         if metric not in given:
             wanted = " or ".join(_wanted(rule) for rule in pack.rules if rule.metric == metric)
             findings.append(Finding(False, "not given", f"{metric}: would need {wanted}"))
-    return findings
+    return findings + _unknown(pack, names)
 
 
 def _names(series: Sequence[str]) -> Iterator[str]:
@@ -56,14 +55,21 @@ def _wanted(rule: Rule) -> str:
     return " and ".join(source.selector.text for source in rule.inputs)
 
 
-def _unknown(pack: RulePack, names: Counter[str]) -> Iterator[Finding]:
+def _unknown(pack: RulePack, names: Counter[str]) -> list[Finding]:
+    """Metrics that the pack has no rule for; those that may be meant for one of its metrics come first."""
     known = {source.selector.name for rule in pack.rules for source in rule.inputs} - {""}
     missing = known - names.keys()
+    similar: list[Finding] = []
+    others: list[Finding] = []
     for name, count in sorted(names.items()):
-        if not pack.wants(name):
-            near = get_close_matches(name, missing, 1, SIMILAR)
-            hint = f"; the pack has {near[0]!r}, which is not in this scrape" if near else ""
-            yield Finding(False, "unknown metric", f"{name}: {count} series{hint}")
+        if pack.wants(name):
+            continue
+        near = get_close_matches(name, missing, 1, SIMILAR)
+        hint = f"; the pack has {near[0]!r}, which is not in this scrape" if near else ""
+        (similar if near else others).append(
+            Finding(False, "unknown metric", f"{name}: {count} series{hint}")
+        )
+    return similar + others
 
 
 def _unit_clashes(pack: RulePack, catalogue: Catalogue, name: str) -> Iterator[Finding]:

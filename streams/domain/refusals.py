@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from sys import float_info
 
-from streams.domain.plan import Plan, Sample
+from streams.domain.plan import Plan
 
 NAMED_MAX = 10
 """[1] Samples that one dead letter names; the rest is counted."""
@@ -38,19 +38,19 @@ def refused_samples(
     for place in plan.same:
         found = {values[source] for source in plan.places(place)}
         if len(found) > 1 and all(map(isfinite, found)):
-            text = f"{_name(plan.samples[place])} has different values: {', '.join(map(repr, sorted(found)))}"
+            text = f"{plan.name(place)} has different values: {', '.join(map(repr, sorted(found)))}"
             refused[place] = ("duplicate", text)
-    for place, (value, sample) in enumerate(zip(out, plan.samples, strict=True)):
-        if sample.low <= value <= sample.high or place in refused:
+    for place, (value, low, high) in enumerate(zip(out, plan.lows, plan.highs, strict=True)):
+        if low <= value <= high or place in refused:
             continue
-        limit = min(max(value, sample.low), sample.high)
+        limit = min(max(value, low), high)
         if not isfinite(value):
             sources = [(series[source], values[source]) for source in plan.places(place)]
-            refused[place] = _not_finite(sample, value, sources)
-        elif abs(value - limit) <= sample.rule.tolerance:
+            refused[place] = _not_finite(plan, place, value, sources)
+        elif abs(value - limit) <= plan.rules[place].tolerance:
             out[place] = limit
         else:
-            text = f"{_name(sample)} = {value} is not within {_limit(sample.low)} … {_limit(sample.high)}"
+            text = f"{plan.name(place)} = {value} is not within {_limit(low)} … {_limit(high)}"
             refused[place] = ("range", text)
     return refused
 
@@ -58,26 +58,23 @@ def refused_samples(
 def refused_times(plan: Plan, times_ms: Sequence[int]) -> dict[int, Reason]:
     """Samples without a time: nothing was measured in 1970."""
     return {
-        place: ("time", f"{_name(sample)} has the time {time} ms, which is not after 1970")
-        for place, (time, sample) in enumerate(zip(times_ms, plan.samples, strict=True))
+        place: ("time", f"{plan.name(place)} has the time {time} ms, which is not after 1970")
+        for place, time in enumerate(times_ms)
         if time <= 0
     }
 
 
-def _not_finite(sample: Sample, value: float, sources: list[tuple[str, float]]) -> Reason:
+def _not_finite(plan: Plan, place: int, value: float, sources: list[tuple[str, float]]) -> Reason:
+    name, formula = plan.name(place), plan.rules[place].formula
     unfit = [f"{_clip(text)} = {number}" for text, number in sources if not isfinite(number)]
-    if sample.rule.formula is None or unfit:
-        return "nan", f"{_name(sample)} = {value} from {', '.join(unfit[:NAMED_MAX]) or _clip(sources[0][0])}"
+    if formula is None or unfit:
+        return "nan", f"{name} = {value} from {', '.join(unfit[:NAMED_MAX]) or _clip(sources[0][0])}"
     shown = ", ".join(f"{_clip(text)} = {number}" for text, number in sources[:NAMED_MAX])
-    return "division", f"{_name(sample)}: {sample.rule.formula.text} divides by zero or overflows: {shown}"
+    return "division", f"{name}: {formula.text} divides by zero or overflows: {shown}"
 
 
 def _limit(value: float) -> str:
     return f"{value:g}" if abs(value) < float_info.max else "∞" if value > 0 else "-∞"
-
-
-def _name(sample: Sample) -> str:
-    return f"{sample.entity[0]} {sample.entity[1]}: {sample.metric}"
 
 
 def _clip(text: str) -> str:

@@ -151,8 +151,8 @@ def _write(rows: list[Row], results: dict[str, Any]) -> None:
     lines = [
         "# Figures",
         "",
-        "Written by `make bench`; raw values are in `figures.json`. The machine is shared and noisy: the ratios,"
-        " each from one run, say more than the absolute figures.",
+        "Written by `make bench`; raw values are in `figures.json`. The machine is shared and noisy:"
+        " the ratios, each from one run, say more than the absolute figures.",
         "",
         f"Commit {about['commit']}, {about['at']}, {about['machine']}.",
         "",

@@ -1,0 +1,54 @@
+"""`twin sink`: closed ticks to the history store."""
+
+import asyncio
+from typing import Any
+
+import click
+import structlog
+
+from streams import metrics
+from streams.agents import sink as agent
+from streams.agents.sink import SinkStage
+from streams.collect.config import load_config
+from streams.faust_app import new_app, run_app
+from streams.rulebook import load_rulebook
+from streams.settings import Settings
+from streams.stores import Store, open_store
+from streams.topics import check_topics, topics_of
+
+log = structlog.get_logger(__name__)
+
+
+def create_sink_app(settings: Settings, store: Store) -> tuple[Any, SinkStage]:
+    """tick -> sink -> history store; a group of its own, so that an outage there does not touch the twin."""
+    app = new_app(settings, "sink")
+
+    async def guard(error: BaseException) -> None:
+        """End the process: what was not acknowledged is delivered again to the next one."""
+        log.error("the sink ends", reason=repr(error), exc_info=error)
+        await app.crash(error)
+        await asyncio.Event().wait()
+
+    return app, agent.attach(app, topics_of(settings), store, guard)
+
+
+@click.command()
+@click.pass_obj
+def sink(settings: Settings) -> None:
+    """Write closed ticks to the history store, until it is stopped."""
+    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
+    store = open_store(
+        settings, {name: (metric.measurement, metric.field) for name, metric in catalogue.items()}
+    )
+    asyncio.run(check_topics(settings))
+    app, stage = create_sink_app(settings, store)
+    run_app(app, lambda stop: _beside(settings, stage, stop))
+
+
+async def _beside(settings: Settings, stage: SinkStage, stop: asyncio.Event) -> None:
+    server = await metrics.serve(settings, stage.ready)
+    try:
+        await stop.wait()
+    finally:
+        await stage.close()
+        await server.close()

@@ -1,0 +1,197 @@
+"""`twin state`: the twin as a table or as JSON."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from streams.collect.config import load_config
+from streams.domain.near import near_names
+from streams.domain.stamp import Stamp, make_stamp, oldest_observed_ms
+from streams.domain.where import InvalidWhereError, Where, find, parse_where
+from streams.encoding import encode_json
+from streams.replica import TwinReplica
+from streams.rulebook import load_rulebook
+from streams.settings import Settings
+from streams.tools.table import Tables
+
+READY_S = 30.0
+"""[s] For reading the topic from its beginning; 100,000 entities take two."""
+
+REFRESH_S = 0.5
+"""[s] Least time between two pictures of --watch, and"""
+
+AGE_S = 1.0
+"""[s] the most, as ages grow without any change."""
+
+
+UNBOUNDED_WIDTH = 10_000
+"""[1] Of output that is no terminal: whoever reads it wants all metrics."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for."""
+
+    kinds: tuple[str, ...]
+    ids: tuple[str, ...]
+    where: Where
+
+    def of(self, twin: TwinReplica) -> Iterator[dict[str, Any]]:
+        """The entities that match, by kind and id."""
+        for kind, id in sorted(twin):
+            if (not self.kinds or kind in self.kinds) and (not self.ids or id in self.ids):
+                with suppress(KeyError):  # an unreadable record; it is counted
+                    entity = twin[kind, id]
+                    if self.where.matches(entity):
+                        yield entity
+
+
+def _parse(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> Where:
+    try:
+        return parse_where(" ".join(values))
+    except InvalidWhereError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.option("--kind", "kinds", multiple=True, help="Only this kind: node, link, …; may be repeated.")
+@click.option("--id", "ids", multiple=True, help="Only this id; may be repeated.")
+@click.option("--world", default="live", show_default=True, help="The world to show.")
+@click.option(
+    "--where",
+    multiple=True,
+    callback=_parse,
+    metavar="FILTER",
+    help="Terms that must all match, such as 'status!=up cpu_usage_percent>80'; operators = != > >= < <="
+    " and ~ (contains); names are fields, metrics and attributes.",
+)
+@click.option("--aligned", is_flag=True, help="Values of the last closed tick, with their quality.")
+@click.option("--json", "as_json", is_flag=True, help="Print {stamp, entities} as JSON.")
+@click.option("--watch", is_flag=True, help="Keep the table up to date until Ctrl-C.")
+@click.pass_obj
+def state(
+    settings: Settings,
+    kinds: tuple[str, ...],
+    ids: tuple[str, ...],
+    world: str,
+    where: Where,
+    aligned: bool,
+    as_json: bool,
+    watch: bool,
+) -> None:
+    """Show the state of the twin: status, age and newest values of all entities."""
+    if watch and as_json:
+        raise click.UsageError("--watch draws tables; for a stream of JSON use `twin tap state`")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; for a stream of changes use `twin tap state`")
+    selection = Selection(kinds, ids, where)
+    with suppress(KeyboardInterrupt):  # how one ends --watch
+        sys.exit(
+            asyncio.run(_show(settings, world, selection, aligned=aligned, as_json=as_json, watch=watch))
+        )
+
+
+async def _show(
+    settings: Settings, world: str, selection: Selection, *, aligned: bool, as_json: bool, watch: bool
+) -> int:
+    async with TwinReplica(settings, world) as twin:
+        await twin.ready(READY_S)
+        if as_json:
+            stamp, entities = _snapshot(twin, selection)
+            indent = 2 if sys.stdout.isatty() else None
+            click.echo(encode_json({"stamp": stamp, "entities": entities}, indent=indent))
+            return 0
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)
+        catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
+        tables = Tables(catalogue, console.width if console.is_terminal else None, aligned)
+        if watch:
+            await _watch(twin, selection, tables, console)
+            return 0
+        stamp, entities = _snapshot(twin, selection)
+        if entities:
+            console.print(tables.draw(stamp, entities, _now_ms()))
+        else:
+            click.echo(_why_nothing(twin, selection), err=True)
+        return 0 if len(twin) else 1
+
+
+async def _watch(twin: TwinReplica, selection: Selection, tables: Tables, console: Console) -> None:
+    changes = twin.changes()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            stamp, entities = _snapshot(twin, selection)
+            tables = Tables(tables.catalogue, console.width, tables.aligned)  # it may have been resized
+            live.update(tables.draw(stamp, entities, _now_ms()), refresh=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGE_S):
+                    await anext(changes)
+            changes.clear()  # the next picture shows all of them
+            await asyncio.sleep(REFRESH_S)
+
+
+def _snapshot(twin: TwinReplica, selection: Selection) -> tuple[Stamp, list[dict[str, Any]]]:
+    entities = list(selection.of(twin))
+    held = [twin.held(entity["kind"], entity["id"]) for entity in entities]
+    return make_stamp(twin.world, held, oldest_observed_ms(entities), twin.offsets()), entities
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _why_nothing(twin: TwinReplica, selection: Selection) -> str:
+    """What to check when there is nothing to show."""
+    return "\n".join(_why_no_match(twin, selection) if len(twin) else _why_empty(twin))
+
+
+def _why_empty(twin: TwinReplica) -> list[str]:
+    lines = [f"There are no entities in world {twin.world} (topic {twin.topic}). Check that"]
+    if twin.world != "live":
+        lines.append("  - the name is right: what is measured is in world live")
+    return [
+        *lines,
+        "  - `twin collect` and `twin worker` run, or `twin up`, which runs all",
+        "  - they have the TWIN_KAFKA_BOOTSTRAP_SERVERS and TWIN_TOPIC_PREFIX of this command",
+        "  - scrapes arrive (`twin tap scrape`) and are not refused (`twin tap deadletter --from-start`)",
+        "`twin check` looks at all of it.",
+    ]
+
+
+def _why_no_match(twin: TwinReplica, selection: Selection) -> list[str]:
+    entities = list(twin.entities())
+    kinds = sorted({entity["kind"] for entity in entities})
+    ids = [entity["id"] for entity in entities if not selection.kinds or entity["kind"] in selection.kinds]
+    names = sorted({name for entity in entities for name in _names(entity)})
+    return [
+        f"None of the {len(entities)} entities in world {twin.world} matches.",
+        *(
+            f"There is no kind {kind}: there are {', '.join(kinds)}."
+            for kind in selection.kinds
+            if kind not in kinds
+        ),
+        *(f"There is no id {id}.{_did_you_mean(id, ids)}" for id in selection.ids if id not in ids),
+        *(
+            f"No entity has {term.name}.{_did_you_mean(term.name, names)}"
+            for term in selection.where.terms
+            if not any(find(entity, term.name) is not None for entity in entities)
+        ),
+    ]
+
+
+def _did_you_mean(wrong: str, names: list[str]) -> str:
+    near = near_names(wrong, names)
+    return f" Did you mean {', '.join(near)}?" if near else ""
+
+
+def _names(entity: dict[str, Any]) -> Iterator[str]:
+    yield from (name for name, value in entity.items() if not isinstance(value, dict))
+    for part in ("metrics", "attributes", "features"):
+        yield from entity[part]

@@ -1,0 +1,22 @@
+"""`twin worker`: the Faust pipeline as a process."""
+
+import asyncio
+
+import click
+
+from streams.app import create_app, serve_metrics
+from streams.collect.config import load_config
+from streams.faust_app import run_app
+from streams.rulebook import load_rulebook
+from streams.settings import Settings
+from streams.topics import check_topics
+
+
+@click.command()
+@click.pass_obj
+def worker(settings: Settings) -> None:
+    """Harmonise scrapes and events and keep the twin, until it is stopped."""
+    rulebook = load_rulebook(load_config(settings.config).rule_packs)
+    asyncio.run(check_topics(settings))
+    app = create_app(settings, rulebook)
+    run_app(app, lambda stop: serve_metrics(settings, app, stop))

@@ -1,0 +1,83 @@
+"""The web role as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from streams.settings import Settings
+from streams.web import health, observe, registry, state
+from streams.web.encoded import EncodedStates
+from streams.web.live import LiveTwin
+from streams.web.problems import add_problem_handlers
+
+ABOUT = """The state of the digital twin, read from its Kafka topic. Times are UTC in milliseconds since the
+epoch, names carry their unit, and errors are problem documents (RFC 9457) that name the wrong field."""
+
+INDEX = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>DECICE twin</title></head>
+<body><h1>DECICE twin</h1>
+<ul>
+<li><a href="/twin/v1/state">/twin/v1/state</a>: all entities</li>
+<li><a href="/twin/v1/freshness">/twin/v1/freshness</a>: how old they are</li>
+<li><a href="/twin/v1/ledger">/twin/v1/ledger</a>: what became of every sample</li>
+<li><a href="/subjects">/subjects</a>: schemas of the Kafka topics</li>
+<li><a href="/docs">/docs</a>: the whole API</li>
+<li><a href="/health/ready">/health/ready</a>, <a href="/metrics">/metrics</a>: for operators</li>
+</ul>
+</body></html>
+"""
+
+
+def create_web(settings: Settings) -> FastAPI:
+    """The application; its replica runs from start-up to shut-down."""
+    twin = LiveTwin(settings)
+
+    @asynccontextmanager
+    async def run_twin(_app: FastAPI) -> AsyncIterator[None]:
+        await twin.start()
+        try:
+            yield
+        finally:
+            await twin.stop()
+
+    app = FastAPI(
+        title="DECICE twin",
+        version=version("decice-twin-stream"),
+        description=ABOUT,
+        lifespan=run_twin,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.twin = twin
+    app.state.states = EncodedStates(twin.replica)
+    add_problem_handlers(app)
+    for routes in (state, observe, registry, health):
+        app.include_router(routes.router)
+    _add_pages(app)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    # FastAPI's own page loads Swagger UI from a CDN; this one works without a network.
+    app.mount("/static/docs", StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
+
+    @app.get("/docs", include_in_schema=False)
+    async def get_docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url="/static/docs/swagger-ui-bundle.js",
+            swagger_css_url="/static/docs/swagger-ui.css",
+            swagger_favicon_url="/static/docs/favicon.png",
+        )
+
+    @app.get("/", include_in_schema=False)
+    async def get_index() -> HTMLResponse:
+        return HTMLResponse(INDEX)

@@ -1,0 +1,112 @@
+"""GET /twin/v1/freshness, /twin/v1/ledger and /twin/v1/schemas."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+
+from streams.domain.entity import OUTCOMES
+from streams.web.encoded import EncodedStates, Snapshot
+from streams.web.models import ANSWERS, FreshnessAnswer, LedgerAnswer, Model, SchemasAnswer
+from streams.web.state import ERRORS, WorldQuery, caught_up, check_world
+
+router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+
+
+@router.get("/freshness", response_model=FreshnessAnswer)
+async def get_freshness(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
+    """How old the newest values are, and how long a change takes from scrape to here."""
+    twin = caught_up(request)
+    check_world(query.world)
+    states: EncodedStates = request.app.state.states
+    snapshot = await states.snapshot()
+    now_ms = int(time.time() * 1000)
+    return {
+        "now_ms": now_ms,
+        "stamp": snapshot.stamp,
+        "scrape_to_seen": _spread(twin.seen_ms),
+        "kinds": _by_kind(snapshot, now_ms),
+    }
+
+
+@router.get("/ledger", response_model=LedgerAnswer)
+async def get_ledger(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
+    """What became of every sample, by the counts in the records; `twin ledger` compares them with the log."""
+    twin = caught_up(request)
+    check_world(query.world)
+    offsets = twin.replica.offsets()
+    by_partition = await twin.replica.holdings.counts()
+    by_source: dict[str, list[int]] = defaultdict(lambda: [0] * len(OUTCOMES))
+    for (_, source), counts in by_partition.items():
+        by_source[source] = [a + b for a, b in zip(by_source[source], counts, strict=True)]
+    return {
+        "world": query.world,
+        "offsets": {str(partition): offset for partition, offset in sorted(offsets.items())},
+        "samples": _named(
+            [sum(column) for column in zip(*by_source.values(), strict=True)] or [0] * len(OUTCOMES)
+        ),
+        "sources": [{"source": source} | _named(counts) for source, counts in sorted(by_source.items())],
+        "partitions": [
+            {"partition": partition, "source": source} | _named(counts)
+            for (partition, source), counts in sorted(by_partition.items())
+        ],
+    }
+
+
+@router.get("/schemas", response_model=SchemasAnswer)
+async def get_schemas(query: Annotated[Model, Query()]) -> dict[str, Any]:
+    """JSON Schemas of all answers; those of the Kafka records are at /subjects."""
+    return {"schemas": {name: schema_of(model) for name, model in ANSWERS.items()}}
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """JSON Schema of what goes out in this shape."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema(
+        mode="validation"
+    )
+
+
+def _by_kind(snapshot: Snapshot, now_ms: int) -> list[dict[str, Any]]:
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for place, key in enumerate(snapshot.keys):
+        kinds[key.split(b"/", 2)[1].decode()].append(place)
+    answer: list[dict[str, Any]] = []
+    for kind, places in kinds.items():
+        entities = [snapshot.entities[place] for place in places]
+        newest = [e.newest_observed_ms for e in entities if e.newest_observed_ms is not None]
+        oldest = [e.oldest_observed_ms for e in entities if e.oldest_observed_ms is not None]
+        answer.append(
+            {
+                "kind": kind,
+                "entities": len(entities),
+                "statuses": dict(sorted(Counter(entity.held.status for entity in entities).items())),
+                "oldest_observed_ms": min(oldest, default=None),
+                "newest_observed_ms": max(newest, default=None),
+                "age": _spread(now_ms - time_ms for time_ms in newest),
+            }
+        )
+    return answer
+
+
+def _spread(durations_ms: Iterable[int]) -> dict[str, Any]:
+    ordered = sorted(durations_ms)
+    count = len(ordered)
+
+    def percentile(share: float) -> int | None:
+        # Nearest rank: a value that did occur.
+        return ordered[max(0, -int(-share * count // 1) - 1)] if count else None
+
+    return {
+        "count": count,
+        "p50_ms": percentile(0.5),
+        "p95_ms": percentile(0.95),
+        "p99_ms": percentile(0.99),
+        "max_ms": percentile(1.0),
+    }
+
+
+def _named(counts: list[int]) -> dict[str, Any]:
+    return dict(zip(OUTCOMES, counts, strict=True))

@@ -1,0 +1,99 @@
+"""`twin web`: serves the API."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+import click
+import structlog
+import uvicorn
+
+from streams.errors import SettingsError
+from streams.kafka import client_options
+from streams.settings import Settings
+from streams.web.app import create_web
+
+GRACE_S = 1
+"""[s] For answers under way when the process is told to end; the replica needs another second at most."""
+
+BACKLOG = 2_048
+"""[1] Connections that may wait to be accepted."""
+
+
+class Server(uvicorn.Server):
+    """Ends with exit code 0 when it is told to; uvicorn's own would send the signal to itself again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as the wish to end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+@click.command()
+@click.pass_obj
+def web(settings: Settings) -> None:
+    """Serve the REST API on TWIN_WEB_HOST and TWIN_WEB_PORT; 0 is any free port."""
+    asyncio.run(run_web(settings))
+
+
+async def run_web(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: the address cannot be listened on, or no broker is configured.
+    """
+    client_options(settings)  # fails now, with the variable's name, rather than in the background for ever
+    listener = listen(settings.web_host, settings.web_port)
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if not ip_address(host).is_loopback:
+        structlog.get_logger(__name__).warning(
+            "anybody who reaches this address can read the state: there are no access keys yet, so let only"
+            " networks that you trust reach it",
+            TWIN_WEB_HOST=settings.web_host,
+        )
+    server = Server(
+        uvicorn.Config(
+            create_web(settings),
+            log_config=None,
+            access_log=False,
+            log_level="warning",
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )
+    click.echo(f"the twin's API is at {url} (documentation: {url}/docs)")
+    await server.serve(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one.
+
+    Raises:
+        SettingsError: naming the variables.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        hint = "; TWIN_WEB_PORT=0 takes any free port" if error.errno == errno.EADDRINUSE else ""
+        raise SettingsError(
+            [f"TWIN_WEB_HOST, TWIN_WEB_PORT: cannot listen on {host}:{port}: {error.strerror}{hint}"]
+        ) from error
+    listener.setblocking(False)
+    return listener

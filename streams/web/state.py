@@ -1,0 +1,197 @@
+"""GET /twin/v1/state, /twin/v1/entities and /twin/v1/worlds."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from zlib import crc32
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from streams.domain.keys import entity_key, split_key
+from streams.domain.near import near_names
+from streams.domain.where import InvalidWhereError, Where, parse_where
+from streams.encoding import encode_json
+from streams.web.encoded import Encoded, EncodedStates
+from streams.web.live import LiveTwin
+from streams.web.models import Entity, Model, Problem, StateAnswer, WorldsAnswer
+from streams.web.problems import ProblemError
+
+KINDS = ("cluster", "nodepool", "node", "device", "link", "job", "world")
+"""Kinds of entities (DESIGN section 5)."""
+
+RETRY_AFTER_S = 2
+"""[s] What a client is told to wait while the replica catches up."""
+
+CHUNK = 200
+"""[1] Entities that are sent at once."""
+
+JSON = "application/json"
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "Unknown world or entity"},
+    422: {"model": Problem, "description": "A parameter is wrong"},
+    503: {"model": Problem, "description": "The replica has not caught up with Kafka"},
+}
+"""What each route may answer instead."""
+
+router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+
+
+class WorldQuery(BaseModel):
+    """Parameters of whole-world answers; others are refused, as a misspelt filter would match everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    world: str = Field("live", description="Name of the world", max_length=200)
+
+
+class StateQuery(WorldQuery):
+    """Filters of GET /state; all that are given must match."""
+
+    kind: list[str] = Field([], description="One of these kinds", max_length=20)
+    id: list[str] = Field([], description="One of these ids", max_length=1_000)
+    where: str = Field(
+        "",
+        description="Terms with spaces between, operators = != > >= < <= ~ (contains)",
+        examples=["status!=up cpu_usage_percent>80"],
+        max_length=2_000,
+    )
+
+
+class EntityQuery(WorldQuery):
+    """Parameters of GET /entities/{kind}/{id}."""
+
+    full: bool = Field(False, description="With sources, origins and alignment memory")
+
+
+@router.get("/worlds", response_model=WorldsAnswer)
+async def get_worlds(request: Request, query: Annotated[Model, Query()]) -> dict[str, Any]:
+    """All worlds that can be asked for."""
+    twin = caught_up(request)
+    return {
+        "worlds": [{"name": "live", "type": "live", "simulated": False, "entities": len(twin.replica)}],
+    }
+
+
+@router.get("/state", response_model=StateAnswer)
+async def get_state(request: Request, query: Annotated[StateQuery, Query()]) -> Response:
+    """A snapshot of all entities, or of those that match.
+
+    An answer carries an ETag; asked with it as If-None-Match the answer is 304 until something changed.
+    """
+    twin = caught_up(request)
+    check_world(query.world)
+    where = _parse_where(query.where)
+    tag = _tag(request, twin)
+    if _has_tag(request, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    states: EncodedStates = request.app.state.states
+    snapshot = await states.snapshot(_keys(twin, query), where)
+    head = b'{"stamp":' + encode_json(snapshot.stamp) + b',"entities":['
+    size = (
+        len(head)
+        + sum(len(entity.body) for entity in snapshot.entities)
+        + max(0, len(snapshot.entities) - 1)
+        + 2
+    )
+    return StreamingResponse(
+        _body(head, snapshot.entities),
+        media_type=JSON,
+        headers={"ETag": tag, "Cache-Control": "no-cache", "Content-Length": str(size)},
+    )
+
+
+@router.get("/entities/{kind}/{id:path}", response_model=Entity, response_model_exclude_none=True)
+async def get_entity(
+    request: Request, kind: str, id: str, query: Annotated[EntityQuery, Query()]
+) -> Response:
+    """One entity; its id is percent-encoded in the path."""
+    twin = caught_up(request)
+    check_world(query.world)
+    _check_kind(twin, kind, "kind")
+    replica = twin.replica
+    held = replica.holdings.shown.get(entity_key(replica.world, kind, id).encode())
+    if held is None:
+        ids = (other for other_kind, other in replica if other_kind == kind)
+        near = near_names(id, ids)
+        detail = f"there is no {kind} {id!r} in world {replica.world}"
+        detail += f"; did you mean {', '.join(near)}?" if near else ""
+        raise ProblemError(404, "unknown-entity", detail, field="id", near=near)
+    tag = f'W/"{held.epoch}-{held.version}-{int(query.full)}"'
+    if _has_tag(request, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    try:
+        view = replica.full(kind, id) if query.full else replica[kind, id]
+    except KeyError:  # its record turned out to be unreadable
+        raise ProblemError(
+            404, "unknown-entity", f"the record of {kind} {id!r} is unreadable", field="id"
+        ) from None
+    return Response(encode_json(view), media_type=JSON, headers={"ETag": tag, "Cache-Control": "no-cache"})
+
+
+def caught_up(request: Request) -> LiveTwin:
+    """The twin of this app, once it has all entities.
+
+    Raises:
+        ProblemError: 503; an answer from half a state would look as if nodes were missing.
+    """
+    twin: LiveTwin = request.app.state.twin
+    reason = twin.why_no_state()
+    if reason is not None:
+        raise ProblemError(503, "not-ready", reason, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return twin
+
+
+def check_world(world: str) -> None:
+    """Raise a 404 problem unless there is such a world."""
+    if world != "live":
+        raise ProblemError(404, "unknown-world", f"there is no world {world!r}: there is live", field="world")
+
+
+def _check_kind(twin: LiveTwin, kind: str, field: str) -> None:
+    if kind not in KINDS and not any(other == kind for other, _ in twin.replica):
+        kinds = ", ".join(KINDS)
+        raise ProblemError(404, "unknown-kind", f"there is no kind {kind!r}: kinds are {kinds}", field=field)
+
+
+def _parse_where(text: str) -> Where:
+    try:
+        return parse_where(text)
+    except InvalidWhereError as error:
+        raise ProblemError(422, "invalid-parameter", str(error), field="where", term=error.term) from error
+
+
+def _keys(twin: LiveTwin, query: StateQuery) -> list[bytes] | None:
+    for kind in query.kind:
+        _check_kind(twin, kind, "kind")
+    if not query.kind and not query.id:
+        return None
+    if query.kind and query.id:
+        return [entity_key(query.world, kind, id).encode() for kind in query.kind for id in query.id]
+    kinds, ids = set(query.kind), set(query.id)
+    keys: list[bytes] = []
+    for key in twin.replica.holdings.shown:
+        _, kind, id = split_key(key.decode())
+        if (not kinds or kind in kinds) and (not ids or id in ids):
+            keys.append(key)
+    return keys
+
+
+def _tag(request: Request, twin: LiveTwin) -> str:
+    # Weak: two processes that read the same offsets give the same content, but perhaps not the same bytes.
+    offsets = ",".join(str(offset) for _, offset in sorted(twin.replica.offsets().items()))
+    return f'W/"{request.app.version}-{crc32(offsets.encode()):08x}-{len(twin.replica)}"'
+
+
+def _has_tag(request: Request, tag: str) -> bool:
+    wanted = request.headers.get("If-None-Match", "")
+    return wanted.strip() == "*" or tag in (part.strip() for part in wanted.split(","))
+
+
+async def _body(head: bytes, entities: list[Encoded]) -> AsyncIterator[bytes]:
+    yield head
+    for start in range(0, len(entities), CHUNK):
+        chunk = b",".join(entity.body for entity in entities[start : start + CHUNK])
+        yield chunk if start == 0 else b"," + chunk
+    yield b"]}"

@@ -1,0 +1,12 @@
+"""What all tests share: how much hypothesis tries."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# No deadline: the machine that runs the tests may be busy. The blob that reproduces a failure is printed.
+settings.register_profile(
+    "default", max_examples=200, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

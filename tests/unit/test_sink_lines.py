@@ -1,0 +1,294 @@
+"""Line protocol of ticks, read back by a small parser that shares no code with the writer."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from streams.domain.sink import MAX_EPOCHS, MAX_SHAPES, Epochs, LineFormat, to_lines
+from streams.errors import InvalidMessageError
+from streams.records import Tick
+
+FIELDS = {
+    "cpu_usage_percent": ("cpu_usage", "cpu_usage_percent"),
+    "mem_usage_percent": ("memory_usage", "mem_usage_percent"),
+    "mem_total_bytes": ("memory_usage", "mem_total_bytes"),
+}
+"""Measurement and field of the metrics, as the catalogue has them."""
+
+Line = tuple[str, list[tuple[str, str]], list[tuple[str, Any]], int]
+"""Measurement, tags, fields and time."""
+
+
+def tick_of(
+    rows: list[dict[str, Any]], changes: list[dict[str, Any]] | None = None, world: str = "live"
+) -> Tick:
+    """A tick of rows {kind, id, pool, at_ms, simulated, values} and changes {kind, id, …}."""
+    names = sorted({name for row in rows for name in row["values"]})
+    tick: Any = {"world": world, "epoch": 1, "names": names}
+    tick |= {column: [] for column in Tick.__annotations__ if column not in tick}
+    for row in rows:
+        tick["kinds"].append(row.get("kind", "node"))
+        tick["ids"].append(row.get("id", "ws01"))
+        tick["pools"].append(row.get("pool", ""))
+        tick["ticks_ms"].append(row.get("at_ms", 5_000))
+        tick["simulated"].append(row.get("simulated", False))
+        tick["complete"].append(True)
+        tick["versions"].append(1)
+        tick["sizes"].append(len(row["values"]))
+        tick["metrics"] += [names.index(name) for name in row["values"]]
+        tick["values"] += row["values"].values()
+        tick["qualities"] += [0] * len(row["values"])
+    defaults = {
+        "status": "up",
+        "reason": "",
+        "attributes": "{}",
+        "removed": False,
+        "simulated": False,
+        "pool": "",
+    }
+    columns = {"kind": "kinds", "id": "ids", "pool": "pools", "status": "statuses", "reason": "reasons"}
+    for change in changes or []:
+        whole = {"kind": "node", "id": "ws01", "at_ms": 7_000, "version": 2} | defaults | change
+        for name, value in whole.items():
+            tick["change_" + {**columns, "version": "versions"}.get(name, name)].append(value)
+    return tick  # type: ignore[no-any-return]
+
+
+def parse(line: str) -> Line:
+    """The parts of one line of line protocol."""
+    measurement, rest = cut(line, ", ")
+    tags: list[tuple[str, str]] = []
+    while rest.startswith(","):
+        key, rest = cut(rest[1:], "=")
+        value, rest = cut(rest[1:], ", ")
+        tags.append((key, value))
+    fields: list[tuple[str, Any]] = []
+    rest = "," + rest[1:]
+    while rest.startswith(","):
+        key, rest = cut(rest[1:], "=")
+        value, rest = parse_value(rest[1:])
+        fields.append((key, value))
+    return measurement, tags, fields, int(rest)
+
+
+def cut(text: str, ends: str) -> tuple[str, str]:
+    """The unescaped text up to the first plain character of `ends`, and the rest from there."""
+    found = ""
+    place = 0
+    while text[place] not in ends:
+        if text[place] == "\\" and text[place + 1] in ",= ":
+            place += 1
+        found += text[place]
+        place += 1
+    return found, text[place:]
+
+
+def parse_value(text: str) -> tuple[Any, str]:
+    """A field's value, and what follows it."""
+    if not text.startswith('"'):
+        end = min(place for place in (text.find(","), text.find(" ")) if place >= 0)
+        word = text[:end]
+        return {"true": True, "false": False}[word] if word in ("true", "false") else float(word), text[end:]
+    found = ""
+    place = 1
+    while text[place] != '"':
+        if text[place] == "\\" and text[place + 1] in '"\\':
+            place += 1
+        found += text[place]
+        place += 1
+    return found, text[place + 1 :]
+
+
+def as_key(text: str) -> str:
+    """What line protocol makes of a key or tag: no line breaks, and no backslash at the end."""
+    for character, replacement in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        text = text.replace(character, replacement)
+    return text + " " if text.endswith("\\") else text
+
+
+def as_string(text: str) -> str:
+    """What becomes of a string field: it stays on its line."""
+    return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def test_a_row_is_one_line_for_each_measurement() -> None:
+    values = {"cpu_usage_percent": 31.25, "mem_usage_percent": 70.0, "mem_total_bytes": 64e9, "beard_cm": 0.1}
+
+    lines = to_lines(tick_of([{"values": values, "pool": "1", "at_ms": 1_751_552_580_000}]), FIELDS)
+
+    tags = "node_id=ws01,nodepool_id=1,simulated=false,world=live"
+    assert lines == [
+        f"cpu_usage,{tags} cpu_usage_percent=31.25 1751552580000",
+        f"memory_usage,{tags} mem_usage_percent=70.0,mem_total_bytes=64000000000.0 1751552580000",
+        f"other,{tags} beard_cm=0.1 1751552580000",
+    ]
+
+
+def test_a_change_is_a_line_of_entity_state() -> None:
+    change = {"status": "down", "reason": 'said "no"', "attributes": '{"arch": "x86_64"}', "simulated": True}
+
+    lines = to_lines(tick_of([], [change], world="storm"), FIELDS)
+
+    assert lines == [
+        "entity_state,node_id=ws01,simulated=true,world=storm "
+        r'attributes="{\"arch\": \"x86_64\"}",reason="said \"no\"",removed=false,status="down" 7000'
+    ]
+
+
+def test_a_removal_has_an_empty_status() -> None:
+    (line,) = to_lines(tick_of([], [{"status": "", "removed": True}]), FIELDS)
+
+    assert dict(parse(line)[2]) == {"attributes": "{}", "reason": "", "removed": True, "status": ""}
+
+
+def test_a_nodepool_has_its_tag_once() -> None:
+    (line,) = to_lines(
+        tick_of([{"kind": "nodepool", "id": "1", "pool": "1", "values": {"load1": 1.0}}]), FIELDS
+    )
+
+    assert parse(line)[1] == [("nodepool_id", "1"), ("simulated", "false"), ("world", "live")]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_no_number_is_left_out_and_breaks_nothing(bad: float) -> None:
+    rows = [{"values": {"load1": bad, "load5": 2.0}}, {"id": "ws02", "values": {"load1": bad}}]
+
+    lines = to_lines(tick_of(rows), FIELDS)
+
+    assert [parse(line)[2] for line in lines] == [[("load5", 2.0)]]
+
+
+def test_values_whose_sum_overflows_are_kept() -> None:
+    (line,) = to_lines(tick_of([{"values": {"load1": 1.7e308, "load5": 1.7e308}}]), FIELDS)
+
+    assert parse(line)[2] == [("load1", 1.7e308), ("load5", 1.7e308)]
+
+
+def test_a_row_without_values_has_no_line() -> None:
+    assert to_lines(tick_of([{"values": {}}]), FIELDS) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("ids", []),
+        ("ticks_ms", [5_000, 10_000]),
+        ("sizes", [2]),
+        ("sizes", [-1]),
+        ("metrics", []),
+        ("metrics", [7]),
+        ("metrics", [-1]),
+        ("change_removed", [True]),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(column: str, value: list[Any]) -> None:
+    tick: Any = tick_of([{"values": {"load1": 1.0}}])
+    tick[column] = value
+
+    with pytest.raises(InvalidMessageError) as caught:
+        to_lines(tick, FIELDS)
+
+    assert caught.value.reason == "columns"
+
+
+texts = st.text(max_size=8) | st.text(alphabet='ab ,=\\"\n\r\t#%ß漢', max_size=8)
+names = texts.filter(bool)
+values = st.dictionaries(
+    names | st.sampled_from(sorted(FIELDS)), st.floats(allow_nan=False, allow_infinity=False)
+)
+rows = st.fixed_dictionaries(
+    {
+        "kind": names,
+        "id": names,
+        "pool": texts,
+        "at_ms": st.integers(0, 2**53),
+        "simulated": st.booleans(),
+        "values": values,
+    }
+)
+changes = st.fixed_dictionaries(
+    {
+        "kind": names,
+        "id": names,
+        "pool": texts,
+        "at_ms": st.integers(0, 2**53),
+        "status": texts,
+        "reason": texts,
+        "attributes": texts,
+        "removed": st.booleans(),
+    }
+)
+
+
+@given(rows=st.lists(rows, max_size=4), changes=st.lists(changes, max_size=3), world=names)
+@example(
+    rows=[{"kind": "node", "id": "a\\", "pool": "\\", "values": {"%s\\": 1.0}}], changes=[], world="100%"
+)
+def test_every_line_reads_back(rows: list[dict[str, Any]], changes: list[dict[str, Any]], world: str) -> None:
+    lines = to_lines(tick_of(rows, changes, world), FIELDS)
+
+    assert not any("\n" in line for line in lines)
+    found = [parse(line) for line in lines]
+    expected: list[Line] = []
+    for row in rows:
+        groups: dict[str, list[tuple[str, Any]]] = {}
+        for name, value in row["values"].items():
+            measurement, field = FIELDS.get(name, ("other", name))
+            groups.setdefault(measurement, []).append((as_key(field), value))
+        expected += [
+            (name, tags(row, world), fields, row.get("at_ms", 5_000)) for name, fields in groups.items()
+        ]
+    for change in changes:
+        texts = [(name, as_string(change[name])) for name in ("attributes", "reason")]
+        more = [("removed", change["removed"]), ("status", as_string(change["status"]))]
+        expected.append(("entity_state", tags(change, world), texts + more, change["at_ms"]))
+    assert found == expected
+
+
+def tags(entity: dict[str, Any], world: str) -> list[tuple[str, str]]:
+    """The tags that the lines of an entity must have."""
+    simulated = "true" if entity.get("simulated", False) else "false"
+    wanted = {"nodepool_id": entity["pool"], entity["kind"] + "_id": entity["id"]}
+    wanted |= {"simulated": simulated, "world": world}
+    return [(as_key(key), as_key(value)) for key, value in sorted(wanted.items()) if value]
+
+
+def test_more_shapes_than_are_remembered_are_written_too() -> None:
+    writer = LineFormat({})
+
+    for number in range(MAX_SHAPES + 2):
+        (line,) = writer.to_lines(tick_of([{"values": {f"metric_{number}": 1.0}}]))
+        assert parse(line)[2] == [(f"metric_{number}", 1.0)]
+
+
+def test_what_follows_a_newer_epoch_is_stale() -> None:
+    epochs = Epochs()
+
+    assert not epochs.is_stale(0, 10, 3)
+    assert not epochs.is_stale(0, 11, 4)
+    assert epochs.is_stale(0, 12, 3)
+    assert not epochs.is_stale(0, 13, 4)
+    assert not epochs.is_stale(1, 12, 3)
+
+
+def test_a_second_delivery_is_judged_as_the_first() -> None:
+    epochs = Epochs()
+    log = [(10, 3), (11, 4), (12, 3), (13, 5), (14, 4)]
+
+    first = [epochs.is_stale(0, offset, epoch) for offset, epoch in log]
+
+    assert first == [False, False, True, False, True]
+    assert [epochs.is_stale(0, offset, epoch) for offset, epoch in log] == first
+
+
+def test_few_epochs_are_remembered() -> None:
+    epochs = Epochs()
+
+    for epoch in range(100):
+        epochs.is_stale(0, epoch, epoch)
+
+    assert epochs.is_stale(0, 1_000, 99 - MAX_EPOCHS)
+    assert not epochs.is_stale(0, 1_000, 99)
