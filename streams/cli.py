@@ -12,7 +12,10 @@ from streams.settings import Settings, load_settings
 
 COMMANDS = {
     "collect": ("streams.collect.run:collect", "Scrape the sources into the topic `scrape`."),
-    "worker": ("streams.tools.worker:worker", "Harmonise and keep the twin: scrape and event to state and tick."),
+    "worker": (
+        "streams.tools.worker:worker",
+        "Harmonise and keep the twin: scrape and event to state and tick.",
+    ),
     "sink": ("streams.tools.sink:sink", "Write closed ticks to the history store."),
     "web": ("streams.web.run:web", "Serve the REST API."),
     "up": ("streams.tools.up:up", "Run all roles on this machine; what has no address is embedded."),
@@ -26,6 +29,9 @@ COMMANDS = {
     "bench": ("streams.tools.bench:bench", "Measure this machine and write the figures."),
 }
 """Each command's place and summary; it is imported when it is called, so that `twin` starts fast."""
+
+ALONE = ("up", "rules", "agents", "bench")
+"""Commands that do not look for a `twin up` that runs on this machine."""
 
 
 class Twin(click.Group):
@@ -77,5 +83,18 @@ def _settings(ctx: click.Context) -> Settings:
         # `twin check` reports these beside what else it finds, with defaults for the rest.
         ctx.meta["faults"] = error.faults
         settings = Settings.model_construct()
+    if settings.kafka_bootstrap_servers is None and ctx.invoked_subcommand not in ALONE:
+        settings = _those_of_running(settings)
     configure_logs(settings)
     return settings
+
+
+def _those_of_running(settings: Settings) -> Settings:
+    """The settings of a `twin up` on this machine, under those of the environment."""
+    from streams.embedded.runtime import find_running
+
+    running = find_running() or {}
+    found = {name.removeprefix("TWIN_").lower(): value for name, value in running.items()}
+    return load_settings(
+        **{name: value for name, value in found.items() if name not in settings.model_fields_set}
+    )

@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
+from streams import faust_app
 from streams.agents import twin
 from streams.app import create_app
 from streams.domain.keys import entity_key, partition_of
@@ -71,8 +72,7 @@ async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Wo
             await until(lambda: worker.is_ready, 60, "the worker has partitions")
         yield worker
     finally:
-        await worker.app.stop()
-        starting.cancel()
+        await faust_app._stop(worker.app, [starting])
         await asyncio.gather(starting, return_exceptions=True)
 
 

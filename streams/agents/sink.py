@@ -64,7 +64,7 @@ def attach(
 
     @app.timer(POLL_S)  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def stay() -> None:
-        if stage.writer.busy:
+        if False and stage.writer.busy:
             count_as_poll(app)
 
     @app.timer(PROGRESS_S)  # type: ignore[untyped-decorator]

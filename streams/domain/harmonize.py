@@ -91,7 +91,7 @@ class Harmonizer:
         in each process, because keeping and comparing their texts costs most of a plan's memory and time.
         """
         series = scrape["series"]
-        key = (pack.name, scrape["source"], scrape["target"], len(series))
+        key = (pack.name, scrape["source"], scrape["target"], hash(tuple(series)))
         plan = self._plans.get(key)
         if plan is None:
             own = {"__source__": scrape["source"], "__target__": scrape["target"]}

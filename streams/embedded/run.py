@@ -22,7 +22,10 @@ from streams.settings import Settings
 from streams.topics import RECORDS, create_topics
 
 ROLES = ("worker", "collect", "sink", "web")
-"""In the order in which they are started: the first state waits for the first two."""
+"""In the order in which they are started."""
+
+DELAYS_S = {"sink": 1.0, "web": 1.0}
+"""[s] The first state waits for the worker and the collector: these import while the worker waits for its group."""
 
 GRACE_S = 2.0
 """[s] More, for roles that are about to be ready."""
@@ -78,7 +81,9 @@ class Run:
             first = await stack.enter_async_context(FirstState(self.settings))
             launchers = {role: self._launcher(role, index) for index, role in enumerate(ROLES)}
             self._tell("roles", f"{', '.join(ROLES)} are being started")
-            roles = await stack.enter_async_context(Supervisor(launchers, self._data / "logs", self._tell))
+            roles = await stack.enter_async_context(
+                Supervisor(launchers, self._data / "logs", self._tell, DELAYS_S)
+            )
             try:
                 await _first_error(
                     roles.wait(), self._story(roles, first, farewell), *(end() for end in ends)

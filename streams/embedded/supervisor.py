@@ -67,9 +67,16 @@ class Role:
 class Supervisor:
     """`async with Supervisor(...) as supervisor:` runs the roles; none of them outlives it."""
 
-    def __init__(self, roles: Mapping[str, Callable[[], Launch]], logs: Path, report: Report) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, Callable[[], Launch]],
+        logs: Path,
+        report: Report,
+        delays_s: Mapping[str, float] | None = None,
+    ) -> None:
         self._roles = [Role(name, launch, RoleLog(logs / f"{name}.log")) for name, launch in roles.items()]
         self._report = report
+        self._delays_s = delays_s or {}
         self._keepers: list[asyncio.Task[None]] = []
 
     async def ready(self, name: str) -> None:
@@ -109,6 +116,7 @@ class Supervisor:
 
     async def _keep(self, role: Role) -> None:
         quick_deaths = 0
+        await asyncio.sleep(self._delays_s.get(role.name, 0.0))
         while True:
             started = time.monotonic()
             code = await self._run_once(role)

@@ -141,8 +141,9 @@ def test_where_the_join_finds_nothing_the_next_id_is_taken(book: RuleBook) -> No
 def test_an_info_series_of_another_target_or_one_of_several_names_nothing(book: RuleBook) -> None:
     other = make_scrape([('names{instance="y:1",nodename="a"}', 1.0), ("load", 1.0)])
     several = make_scrape([('names{nodename="a"}', 1.0), ('names{nodename="b"}', 1.0), ("load", 1.0)])
+    keyed = make_scrape([('names{nodename="a"}', 1.0), ('load{instance="y:1"}', 1.0)])
 
-    for scrape in (other, several):
+    for scrape in (other, several, keyed):
         result = run(book.packs, book.catalogue, scrape)
 
         assert values_of(result) == {}
