@@ -49,14 +49,14 @@ async def serve_metrics(settings: Settings, app: Any, stop: asyncio.Event) -> No
     progress = metrics.Progress("worker")
 
     def ready() -> tuple[bool, dict[str, Any]]:
-        if app.twin_table.generation < 0 or app.rebalancing or app.in_recovery:
+        if not app.delivery.is_open:
             return False, {"reason": "waiting for partitions, or restoring them"}
         return progress.ready()
 
     server = await metrics.serve(settings, ready)
     try:
         while not stop.is_set():
-            if app.twin_table.generation >= 0:
+            if app.delivery.is_open:
                 _note_progress(app, progress)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), timeout=1.0)
@@ -70,7 +70,8 @@ def _note_progress(app: Any, progress: metrics.Progress) -> None:
     for topic, partition in progress.known() - {(tp.topic, tp.partition) for tp in ours}:
         progress.forget(topic, partition)
     for tp in ours:
-        read = app.consumer._read_offset.get(tp)
-        if read is not None:
-            progress.set_position(tp.topic, tp.partition, read + 1)
+        # What the agents took, not what was fetched: a stage that stands still has to show.
+        next_offset = app.delivery.start(tp)
+        if next_offset is not None:
+            progress.set_position(tp.topic, tp.partition, next_offset)
         progress.set_end(tp.topic, tp.partition, app.consumer.highwater(tp) or 0)

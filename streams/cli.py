@@ -83,7 +83,8 @@ def _settings(ctx: click.Context) -> Settings:
         # `twin check` reports these beside what else it finds, with defaults for the rest.
         ctx.meta["faults"] = error.faults
         settings = Settings.model_construct()
-    if settings.kafka_bootstrap_servers is None and ctx.invoked_subcommand not in ALONE:
+    alone = ctx.invoked_subcommand in ALONE or "faults" in ctx.meta
+    if settings.kafka_bootstrap_servers is None and not alone:
         settings = _those_of_running(settings)
     configure_logs(settings)
     return settings

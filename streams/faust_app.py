@@ -8,6 +8,8 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import faust
@@ -25,8 +27,9 @@ from streams.settings import Settings
 EMBEDDED_SESSION_MS = 2_000
 """[ms] The embedded broker holds a JoinGroup for half the session timeout."""
 
-EMBEDDED_FETCH_WAIT_MS = 20
-"""[ms] The embedded broker does not end a fetch when data comes; the driver's 1.5 s would be latency."""
+EMBEDDED_FETCH_WAIT_MS = 100
+"""[ms] The embedded broker does not end a fetch when data comes, so the driver's 1.5 s would be latency;
+but it cuts a reply off after this time, and with many small batches 20 ms is too short to read them."""
 
 BATCH_BYTES = 320 * 1024
 """[B] A batch of states; larger than the largest record that we send."""
@@ -44,6 +47,7 @@ def new_app(settings: Settings, role: str) -> Any:
         broker_credentials=_credentials(settings),
         ssl_context=tls_context(settings) if settings.kafka_security_protocol == "SSL" else None,
         store="memory://",
+        datadir=Path(gettempdir()) / f"faust-{settings.topic_prefix}-{role}",  # made by Faust, stays empty
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -63,6 +67,8 @@ def new_app(settings: Settings, role: str) -> Any:
         producer_request_timeout=REQUEST_TIMEOUT_MS / 1000,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
+        # It compares with ends that the embedded broker states too low; nothing is persisted here anyway.
+        recovery_consistency_check=False,
         stream_buffer_maxsize=4_096,
         worker_redirect_stdouts=False,
     )

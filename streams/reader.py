@@ -17,7 +17,7 @@ from streams.settings import Settings
 POLL_MS = 100
 """[ms] How long Kafka may hold a fetch back when there is nothing new."""
 
-EMBEDDED_POLL_MS = 20
+EMBEDDED_POLL_MS = 100
 """[ms] The same for the embedded broker, which holds it to the end even when something comes."""
 
 MAX_RECORDS = 500

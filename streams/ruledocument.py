@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from jsonschema.validators import validator_for
 
 from streams.domain.documents import DocumentMapping, SeriesMapping
 from streams.domain.units import UNITS
@@ -39,11 +41,20 @@ def _schema(block: Block, folder: Path) -> dict[str, Any]:
         schema = _schema_file(block, folder)
     if block.flag("null_is_absent"):
         schema = _allow_null(schema)
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        block.fault(f"not a JSON Schema: {error.json_path}: {error.message}", "schema")
+    if why := _schema_fault(json.dumps(schema)):
+        block.fault(f"not a JSON Schema: {why}", "schema")
     return schema
+
+
+@lru_cache(maxsize=64)
+def _schema_fault(schema: str) -> str:
+    """What is wrong with a JSON Schema; cached because this takes longer than all the rest of loading."""
+    try:
+        parsed = json.loads(schema)
+        validator_for(parsed, default=Draft202012Validator).check_schema(parsed)
+    except SchemaError as error:
+        return f"{error.json_path}: {error.message}"
+    return ""
 
 
 def _schema_file(block: Block, folder: Path) -> dict[str, Any]:

@@ -30,6 +30,9 @@ log = structlog.get_logger("streams.restore")
 Writes = dict[int, list[tuple[bytes | None, bytes | None]]]
 """Records to send by partition, as key and value."""
 
+RECORD_BYTES = 990_000
+"""[B] Kafka takes no message above 1,048,588, Faust's producer none above 1,000,000, framing included."""
+
 RESTORE_POLL_MS = 200
 """[ms] How long one poll of the restore waits; it ends by position, not by silence."""
 
@@ -97,7 +100,7 @@ class TwinTable(Table[bytes, bytes]):
         """Write records by partition to `state`, wait for Kafka's answers, then change memory.
 
         Raises:
-            InvalidMessageError: a record does not fit into a batch; nothing was changed in memory.
+            InvalidMessageError: a record is larger than Kafka takes; nothing was changed.
             KafkaError: Kafka did not take a batch.
         """
         topic = self.changelog_topic.get_topic_name()
@@ -116,30 +119,29 @@ async def send_batches(app: Any, topic: str, writes: Writes) -> list[tuple[int, 
     Faust's own producer buffer makes one future a message and costs four times as much.
 
     Raises:
-        InvalidMessageError: a record does not fit into a batch.
+        InvalidMessageError: a record is larger than Kafka takes; nothing was sent.
+        KafkaError: Kafka did not take a batch.
     """
+    for records in writes.values():
+        for key, value in records:
+            if len(key or b"") + len(value or b"") > RECORD_BYTES:
+                raise InvalidMessageError("too_large", f"a record of {len(value or b'')} bytes for {topic}")
     producer = app.producer._ensure_producer()
     sent: list[tuple[int, Awaitable[Any], int]] = []
+
+    async def send(number: int, batch: Any) -> None:
+        sent.append((number, await producer.send_batch(batch, topic, partition=number), batch.record_count()))
+
     for number, records in writes.items():
         batch = producer.create_batch()
         for key, value in records:
             if batch.append(key=key, value=value, timestamp=None) is None:
-                if batch.record_count():
-                    sent.append(
-                        (
-                            number,
-                            await producer.send_batch(batch, topic, partition=number),
-                            batch.record_count(),
-                        )
-                    )
-                    batch = producer.create_batch()
-                    if batch.append(key=key, value=value, timestamp=None) is not None:
-                        continue
-                raise InvalidMessageError("too_large", f"a record of {len(value or b'')} bytes for {topic}")
+                await send(number, batch)
+                batch = producer.create_batch()
+                # The first record of a batch is taken whatever its size.
+                batch.append(key=key, value=value, timestamp=None)
         if batch.record_count():
-            sent.append(
-                (number, await producer.send_batch(batch, topic, partition=number), batch.record_count())
-            )
+            await send(number, batch)
     return [(number, (await answer).offset + count - 1) for number, answer, count in sent]
 
 

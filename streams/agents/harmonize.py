@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from streams.agents.deadletter import DeadLetters
 from streams.domain.harmonize import Harmonizer
 from streams.errors import InvalidMessageError
-from streams.faust_app import drain, raw_topic
+from streams.faust_app import BATCH_BYTES, drain, raw_topic
 from streams.schemas import load_codec
 from streams.table import Writes, send_batches
 from streams.topics import Topics
@@ -117,13 +117,19 @@ def _harmonize(harmonizer: Harmonizer, message: Any, now_ms: int, writes: Writes
     """Add the observations of a scrape to `writes`; return what was rejected of it."""
     scrape = load_codec("scrape").decode(message.value)
     result = harmonizer.harmonize(scrape, partition=message.partition, offset=message.offset, at_ms=now_ms)
+    refused = [(rejection.reason, rejection.error) for rejection in result.rejected]
     key = f"{scrape['source']}/{scrape['target']}".encode()
     encode = load_codec("observation").encode
     for partition, observation in result.observations:
-        writes.setdefault(partition, []).append((key, encode(observation)))
+        value = encode(observation)
+        if len(value) > BATCH_BYTES:
+            ids = ", ".join(observation["ids"][:3])
+            refused.append(("too_large", f"an observation of {len(value)} bytes, of {ids[:100]}"))
+        else:
+            writes.setdefault(partition, []).append((key, value))
     if result.unmapped:
         UNMAPPED.labels(scrape["source"]).inc(sum(result.unmapped.values()))
-    return [(rejection.reason, rejection.error) for rejection in result.rejected]
+    return refused
 
 
 def check_event(value: bytes | None) -> None:

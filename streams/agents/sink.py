@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from streams.agents.deadletter import DeadLetters
 from streams.domain.sink import Epochs
 from streams.errors import InvalidMessageError
-from streams.faust_app import drain, generation_of, raw_topic
+from streams.faust_app import drain, raw_topic
 from streams.metrics import Progress
 from streams.schemas import load_codec
 from streams.stores import Refusal, Store
@@ -56,7 +56,7 @@ def attach(
         bound_queue(stream.channel.queue)
         async for event in stream.noack().events():
             try:
-                for each in drain(stream, event, BATCH_MESSAGES):
+                for each in await app.delivery.current(drain(stream, event, BATCH_MESSAGES)):
                     await stage.take(each)
                     await asyncio.sleep(0)  # a message is milliseconds of work, and posts wait for the loop
             except Exception as error:  # noqa: BLE001  # Faust would lose the batch: end the process instead
@@ -64,12 +64,12 @@ def attach(
 
     @app.timer(POLL_S)  # type: ignore[untyped-decorator]  # Faust's is not typed
     async def stay() -> None:
-        if False and stage.writer.busy:
+        if stage.writer.busy:
             count_as_poll(app)
 
     @app.timer(PROGRESS_S)  # type: ignore[untyped-decorator]
     async def look() -> None:
-        if not app.rebalancing:
+        if app.delivery.is_open:
             await stage.note_progress()
 
     return stage
@@ -124,7 +124,8 @@ class SinkStage:
 
     def _is_ours(self, event: Any) -> bool:
         # What was fetched before a rebalance is delivered again, to whoever has the partition now.
-        return bool(event.message.generation_id == generation_of(self._app))
+        delivery = self._app.delivery
+        return bool(delivery.is_open and event.message.generation_id == delivery.generation)
 
     async def _settle(self, batch: Batch[Any], refusals: list[Refusal] | None) -> None:
         if refusals is None:
@@ -174,7 +175,7 @@ class SinkStage:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether ticks get into the store, and why not."""
-        if self._app._assignment is None or self._app.rebalancing:
+        if not self._app.delivery.is_open:
             return False, {"reason": "waiting for partitions"}
         is_ready, details = self.progress.ready()
         if self.writer.trouble:

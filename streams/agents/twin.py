@@ -2,24 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import Counter, Histogram
 
 from streams.agents.deadletter import DeadLetters
-from streams.domain.entity import OUTCOMES, REJECTED, add_source, new_entity
-from streams.domain.keys import split_key
+from streams.agents.working import Working
+from streams.domain.entity import OUTCOMES
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.observation import check_observation
+from streams.domain.ticks import TickRows
 from streams.domain.twin import Changes, Partition
 from streams.errors import InvalidMessageError, TwinError
 from streams.faust_app import drain, raw_topic
-from streams.records import Observation, State
+from streams.records import Observation
 from streams.schemas import load_codec
 from streams.table import TwinTable, Writes, send_batches
 from streams.topics import MAX_MESSAGE_BYTES, Topics
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -148,7 +151,7 @@ class TwinStage:
         return True
 
     async def _apply(
-        self, part: Partition, event: Any, work: "Working", changes: Changes, received: list[int]
+        self, part: Partition, event: Any, work: Working, changes: Changes, received: list[int]
     ) -> None:
         try:
             message: Observation = load_codec("observation").decode(event.message.value)
@@ -164,7 +167,7 @@ class TwinStage:
     async def _encode(
         self,
         part: Partition,
-        work: "Working",
+        work: Working,
         changes: Changes,
         event: Any,
         writes: tuple[Writes, Writes, Writes],
@@ -174,20 +177,20 @@ class TwinStage:
         for place, key in enumerate(sorted(changes.changed)):
             entity = work.get(key)
             value = encode(entity) if entity is not None else None
-            if entity is not None and value is not None and len(value) > MAX_MESSAGE_BYTES:
+            is_ledger = f"/{LEDGER_KIND}/" in key
+            if entity is not None and value is not None and len(value) > MAX_MESSAGE_BYTES and not is_ledger:
                 value = encode(work.give_up(key, entity, changes))
                 reason = (
                     f"{key}: a record of more than {MAX_MESSAGE_BYTES} bytes; its new samples are rejected"
                 )
                 await self._letters.send(event, InvalidMessageError("too_large", reason))
-            target = ledgers if f"/{LEDGER_KIND}/" in key else states
+            target = ledgers if is_ledger else states
             target.setdefault(part.number, []).append((key.encode(), value))
             if place % 50 == 49:
                 await asyncio.sleep(0)
-        for world in changes.ticks.worlds():
-            for tick in changes.ticks.records(world, part.epoch):
-                TICKS.inc(len(tick["kinds"]))
-                ticks.setdefault(part.number, []).append((None, load_codec("tick").encode(tick)))
+        TICKS.inc(len(changes.ticks.rows))
+        for message in tick_messages(changes.ticks, part.epoch):
+            ticks.setdefault(part.number, []).append((None, message))
         STATES.inc(len(changes.changed))
         for source, counts in changes.outcomes.items():
             for outcome, count in zip(OUTCOMES, counts, strict=True):
@@ -195,67 +198,22 @@ class TwinStage:
                     SAMPLES.labels(source, outcome).inc(count)
 
 
-class Working(MutableMapping[str, State]):
-    """The records that a batch touches, decoded once; None stands for one that was removed."""
+def tick_messages(ticks: TickRows, epoch: int) -> Iterator[bytes]:
+    """Encoded ticks, none larger than a message may be unless one row alone is."""
+    for world in ticks.worlds():
+        rows = [row for row in ticks.rows if row.entity["world"] == world]
+        changes = [change for change in ticks.changes if change["world"] == world]
+        messages = [load_codec("tick").encode(tick) for tick in ticks.records(world, epoch)]
+        if len(rows) + len(changes) < 2 or max(map(len, messages)) <= MAX_MESSAGE_BYTES:
+            yield from messages
+        else:
+            for half in (0, 1):
+                yield from tick_messages(TickRows(_half(rows, half), _half(changes, 1 - half)), epoch)
 
-    def __init__(self, table: TwinTable) -> None:
-        self._bytes = table.data.data
-        self._records: dict[str, State | None] = {}
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """The record, or the default when there is none; one that does not decode counts as none."""
-        if key in self._records:
-            record = self._records[key]
-            return default if record is None else record
-        record = self._stored(key)
-        if record is not None:
-            self._records[key] = record
-        return default if record is None else record
-
-    def __getitem__(self, key: str) -> State:
-        record: State | None = self.get(key)
-        if record is None:
-            raise KeyError(key)
-        return record
-
-    def __setitem__(self, key: str, record: State) -> None:
-        self._records[key] = record
-
-    def __delitem__(self, key: str) -> None:
-        self._records[key] = None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._records)
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def give_up(self, key: str, entity: State, changes: Changes) -> State:
-        """The record from before the batch, with the samples that came since counted as rejected."""
-        before: State = self._stored(key) or new_entity(*split_key(key))
-        for place, name in enumerate(entity["source_names"]):
-            source = add_source(before, name)
-            counts = before["source_counts"]
-            came = sum(entity["source_counts"][5 * place : 5 * place + 5]) - sum(
-                counts[5 * source : 5 * source + 5]
-            )
-            counts[5 * source + REJECTED] += came
-        before["version"], before["epoch"] = entity["version"], entity["epoch"]
-        before["origins"], before["origin_offsets"] = entity["origins"], entity["origin_offsets"]
-        changes.ticks.rows = [row for row in changes.ticks.rows if row.entity is not entity]
-        self._records[key] = before
-        return before
-
-    def _stored(self, key: str) -> State | None:
-        value = self._bytes.get(key.encode())
-        if value is None:
-            return None
-        try:
-            record: State = load_codec("state").decode(value)
-        except InvalidMessageError as error:
-            log.warning("a stored record does not decode; the entity begins anew", key=key, reason=str(error))
-            return None
-        return record
+def _half(rows: list[T], half: int) -> list[T]:
+    middle = (len(rows) + 1) // 2
+    return rows[middle:] if half else rows[:middle]
 
 
 def clock_message(at_ms: int) -> Observation:

@@ -21,6 +21,17 @@ from streams.table import Writes, send_batches
 from streams.topics import topics_of
 
 
+class Plain:
+    """Stands in for the worker's delivery and lease: here a group has one member, which is never fenced."""
+
+    holds = True
+    is_open = True
+
+    async def current(self, events: list[Any]) -> list[Any]:
+        """All events, as they came."""
+        return events
+
+
 class BareTable:
     """Key to Avro bytes in a dictionary; writes go to `state` first."""
 
@@ -51,7 +62,10 @@ async def run(settings: Settings) -> None:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    app = SimpleNamespace(producer=SimpleNamespace(_ensure_producer=lambda: producer))
+    plain = Plain()
+    app = SimpleNamespace(
+        producer=SimpleNamespace(_ensure_producer=lambda: producer), delivery=plain, lease=plain
+    )
     parts = {n: Partition(n, settings.step_ms, 3_600_000, ceilings) for n in range(settings.partitions)}
     table: Any = BareTable(app, topics["state"], parts)
     stage = TwinStage(app, topics, table, DeadLetters(app, topics, "twin"))

@@ -192,6 +192,16 @@ async def influx(run: Settings) -> AsyncIterator[Bucket]:
             yield Bucket(session, address)
         finally:
             await session.delete(f"{there.url}/api/v2/buckets/{bucket_id}")
+            await _drop_made_by_sink(session, there.url, address.bucket)
+
+
+async def _drop_made_by_sink(session: aiohttp.ClientSession, url: str, bucket: str) -> None:
+    coarse = f"{bucket}_5m"
+    for kind, name in (("tasks", f"twin: {bucket} to {coarse}"), ("buckets", coarse)):
+        with contextlib.suppress(aiohttp.ClientResponseError):  # 404: there was no sink in this turn
+            async with session.get(f"{url}/api/v2/{kind}", params={"name": name}) as answer:
+                for found in (await answer.json())[kind]:
+                    await session.delete(f"{url}/api/v2/{kind}/{found['id']}")
 
 
 async def _limit(bucket: Bucket, load: Load) -> float:

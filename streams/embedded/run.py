@@ -24,10 +24,10 @@ from streams.topics import RECORDS, create_topics
 ROLES = ("worker", "collect", "sink", "web")
 """In the order in which they are started."""
 
-DELAYS_S = {"sink": 1.0, "web": 1.0}
-"""[s] The first state waits for the worker and the collector: these import while the worker waits for its group."""
+DELAYS_S = {"sink": 1.5, "web": 1.5}
+"""[s] They leave the processors to the worker and the collector, for which the first state waits."""
 
-GRACE_S = 2.0
+GRACE_S = 3.0
 """[s] More, for roles that are about to be ready."""
 
 COMMAND = (sys.executable, "-m", "streams")

@@ -5,9 +5,11 @@ through that class: it compresses at gzip's level 9 and on the event loop, which
 """
 
 import asyncio
+import contextlib
+import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -110,7 +112,7 @@ class InfluxStore:
         """Create the buckets and the task that are missing."""
         async with self._preparing:
             if not self._prepared:
-                await asyncio.to_thread(self._set_up)
+                await _on_daemon_thread(self._set_up)
                 self._prepared = True
 
     def _set_up(self) -> None:
@@ -203,6 +205,32 @@ def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> flo
         return max(0.0, parsedate_to_datetime(text).timestamp() - (time.time() if now_s is None else now_s))
     except ValueError:
         return None
+
+
+async def _on_daemon_thread(work: Callable[[], None]) -> None:
+    """Run blocking work where a stop of the process does not wait for it, however long a server hangs."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if done.done():  # cancelled
+            return
+        if error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def run() -> None:
+        caught: Exception | None = None
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # raised again where it is awaited
+            caught = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, caught)
+
+    threading.Thread(target=run, name="influxdb-set-up", daemon=True).start()
+    await done
 
 
 def _told(error: InfluxDBError) -> str:

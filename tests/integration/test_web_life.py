@@ -3,6 +3,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -177,3 +178,9 @@ async def read_url(process: subprocess.Popen[str]) -> str:
     match = re.search(r"http://[\d.]+:\d+", line)
     assert match, line
     return match[0]
+
+
+def test_answers_are_not_held_back_by_nagles_algorithm() -> None:
+    # asyncio switches it off for sockets that say they are TCP, and only for those.
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP

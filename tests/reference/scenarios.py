@@ -135,7 +135,7 @@ def sources(draw: st.DrawFn, name: str) -> Source:
 def phases(draw: st.DrawFn, count: int) -> Phase:
     """A phase of `count` sources; a long one has a slow clock, so that it stays short as a log."""
     length_ms = draw(few(10_000, 20_000, 40_000, 75_000, 400_000, 1_100_000))
-    mode = few("ok", "ok", "ok", "ok", "silent", "fail", "conflict", *MODES)
+    mode = few("ok", "ok", "ok", "ok", "silent", "fail", "conflict", "empty", *MODES)
     long = length_ms > 100_000
     return Phase(
         length_ms=length_ms,

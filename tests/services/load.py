@@ -131,7 +131,8 @@ class Fleet:
             return float(self._random.random() > 0.05)
         if metric.endswith("_per_s"):
             before = self._counters.get(name, 0.0)
-            self._counters[name] = 0.0 if self._random.random() < 0.01 else before + self._random.random() * 1e6
+            is_reset = self._random.random() < 0.01
+            self._counters[name] = 0.0 if is_reset else before + self._random.random() * 1e6
             return self._counters[name]
         if self._random.random() < 0.01:
             return float("nan")
@@ -165,7 +166,7 @@ class Fleet:
 
 
 async def send_observations(fleet: Fleet, stop: asyncio.Event, most_s: float) -> dict[int, int]:
-    """Send rounds at the fleet's pace until told to stop; return the offset after the last one by partition."""
+    """Send rounds at the fleet's pace until told to stop; return the offset after the last by partition."""
     topic = topics_of(fleet.settings)["observation"]
     encode = load_codec("observation").encode
     ends: dict[int, int] = {}

@@ -152,7 +152,8 @@ def _assert_same_rows(found_rows: dict[Any, Any], wanted: dict[Any, Any]) -> Non
         for key in wanted
         if key in found_rows and repr(found_rows[key]) != repr(wanted[key])
     ]
-    assert not (absent or more or other), (
-        f"{len(absent)} rows absent: {absent[:3]}; {len(more)} too many: {more[:3]};"
-        f" {len(other)} of {len(wanted)} differ: {other[:2]}"
-    )
+    if absent or more or other:
+        raise AssertionError(
+            f"{len(absent)} rows absent: {absent[:3]}; {len(more)} too many: {more[:3]};"
+            f" {len(other)} of {len(wanted)} differ: {other[:2]}"
+        )

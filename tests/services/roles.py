@@ -18,7 +18,7 @@ from streams.settings import Settings
 from tests.services.waiting import until
 
 READY_S = 60.0
-"""[s] From the start of a role to ready: two seconds alone, more beside other load, and a dead member's session."""
+"""[s] From the start of a role to ready: two seconds alone, more beside other load or after a dead member."""
 
 STOP_S = 10.0
 """[s] From SIGTERM to the end."""
@@ -33,7 +33,9 @@ class Role:
         more: variables beside those of the settings.
     """
 
-    def __init__(self, name: str, settings: Settings, log: Path, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, settings: Settings, log: Path, more: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         self.port = free_port()
@@ -180,7 +182,8 @@ async def run(
         process.kill()
         out, err = await process.communicate()
         raise AssertionError(
-            f"twin {' '.join(arguments)} did not end within {deadline_s:.0f} s:\n{out.decode()}\n{err.decode()}"
+            f"twin {' '.join(arguments)} did not end within {deadline_s:.0f} s:\n"
+            f"{out.decode()}\n{err.decode()}"
         ) from None
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

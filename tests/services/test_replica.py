@@ -20,6 +20,7 @@ from streams.settings import Settings
 from streams.topics import topics_of
 from tests.factories import make_state
 from tests.services.conftest import MakeSettings, StartRole
+from tests.services.stack import control
 from tests.services.waiting import until
 from tests.statewriter import StateWriter
 
@@ -57,15 +58,14 @@ def sasl_ssl(services: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 async def test_sasl_ssl(make_settings: MakeSettings, sasl_ssl: dict[str, Any], mechanism: Any) -> None:
     settings = await make_settings(**(sasl_ssl | {"kafka_sasl_mechanism": mechanism}))
-    async with StateWriter(settings) as writer, TwinReplica(settings) as twin:
+    async with StateWriter(settings) as writer:
         await writer.put(make_state(id="ws01"))
-        changes = twin.changes()
-        await twin.ready(READY_S)
-        await writer.put(make_state(id="ws01", version=13, status="down"))
+        async with TwinReplica(settings) as twin:
+            await twin.ready(READY_S)
+            assert twin["node", "ws01"]["status"] == "up"
 
-        async with asyncio.timeout(READY_S):
-            while twin["node", "ws01"]["status"] != "down":
-                await anext(changes)
+            await writer.put(make_state(id="ws01", version=13, status="down"))
+            await until(lambda: twin["node", "ws01"]["status"] == "down", READY_S, "the change is seen")
 
 
 async def test_the_web_role_over_sasl_ssl(
@@ -322,3 +322,26 @@ async def remake_topic(settings: Settings, topic: str, config: dict[str, str]) -
         await until(is_led, READY_S, "it has a leader")
     finally:
         await admin.close()
+
+
+@pytest.mark.timeout(300)
+async def test_it_goes_on_after_kafka_stalled_and_was_restarted(settings: Settings) -> None:
+    async with TwinReplica(settings) as twin:
+        changes = twin.changes()
+        async with StateWriter(settings) as writer:
+            await writer.put(*(make_state(id=f"n{number}", version=1) for number in range(50)))
+        await until(lambda: len(twin) == 50, READY_S, "all are seen")
+
+        control.pause(["kafka"])
+        try:
+            await asyncio.sleep(5)
+        finally:
+            control.resume(["kafka"])
+        await asyncio.to_thread(control.restart, ["kafka"])
+        changes.clear()
+        async with StateWriter(settings) as writer:
+            await writer.put(*(make_state(id=f"n{number}", version=2) for number in range(50)))
+
+        changed = {(await asyncio.wait_for(anext(changes), READY_S)).id for _ in range(50)}
+        assert changed == {f"n{number}" for number in range(50)}
+        assert {held.version for held in twin.holdings.shown.values()} == {2}

@@ -73,9 +73,22 @@ class Influx:
         await until(enough, deadline_s, f"{count} values of {field or 'all fields'}", every_s=0.5)
         return await self.values(field)
 
+    def drop(self) -> None:
+        """Remove all that the sink made, above all the task, which would run for ever."""
+        buckets, tasks = self.client.buckets_api(), self.client.tasks_api()
+        for task in tasks.find_tasks(name=f"twin: {self.bucket} to {self.bucket}_5m"):
+            tasks.delete_task(task.id)
+        for name in (self.bucket, f"{self.bucket}_5m"):
+            if found := buckets.find_bucket_by_name(name):
+                buckets.delete_bucket(found)
+        self.client.close()
+
     def _flux(self, field: str) -> str:
         wanted = f' and r._field == "{field}"' if field else ""
-        return f'from(bucket: "{self.bucket}") |> range(start: -1d) |> filter(fn: (r) => exists r.node_id{wanted})'
+        return (
+            f'from(bucket: "{self.bucket}") |> range(start: -1d)'
+            f" |> filter(fn: (r) => exists r.node_id{wanted})"
+        )
 
     async def _query(self, flux: str) -> list[Any]:
         """The rows of an answer; none while there is no bucket, or no server."""
@@ -99,7 +112,7 @@ async def bucket(sink_settings: Settings) -> AsyncIterator[Influx]:
     """A client of that bucket."""
     influx = Influx(sink_settings)
     yield influx
-    influx.client.close()
+    await asyncio.to_thread(influx.drop)
 
 
 async def test_ticks_are_in_influxdb_as_they_were_closed(
@@ -197,12 +210,10 @@ async def _task(bucket: Influx) -> str:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("outage_s", "poll_s"), [(30, 5), (180, 30)])
 async def test_every_tick_is_there_once_after_an_outage(
-    make_settings: MakeSettings, influx: dict[str, Any], role: StartRole, outage_s: int, poll_s: int
+    sink_settings: Settings, bucket: Influx, role: StartRole, outage_s: int, poll_s: int
 ) -> None:
-    settings = await make_settings(
-        **influx, kafka_max_poll_interval_ms=poll_s * 1000, kafka_session_timeout_ms=6_000
-    )
-    bucket = Influx(settings)
+    more = {"kafka_max_poll_interval_ms": poll_s * 1000, "kafka_session_timeout_ms": 6_000}
+    settings = Settings.model_validate({**sink_settings.model_dump(exclude_unset=True), **more})
     first = await role("sink", settings)
     done = asyncio.Event()
     begin_ms = now_ms() - 20 * 3_600_000  # five ticks of 5 s are written in each second

@@ -101,7 +101,7 @@ async def send(
 
 
 def newest_states(messages: Iterable[Message]) -> dict[str, State]:
-    """The state of each entity by the rule that all readers follow: highest (epoch, version); tombstones remove."""
+    """State of each entity by the rule that all readers follow: highest (epoch, version), or a tombstone."""
     states: dict[str, State] = {}
     for message in messages:
         key = (message.key or b"").decode()

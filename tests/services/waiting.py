@@ -12,7 +12,7 @@ T = TypeVar("T")
 async def until(
     condition: Callable[[], T | Awaitable[T]], deadline_s: float, what: str, every_s: float = 0.1
 ) -> T:
-    """What the condition gives as soon as that is true; an AssertionError that names `what` if it never is."""
+    """What the condition gives as soon as that is true; an AssertionError naming `what` if it never is."""
     end = time.monotonic() + deadline_s
     while True:
         found = condition()

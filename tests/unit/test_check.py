@@ -1,5 +1,6 @@
 """The part of `twin check` that asks nobody."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from streams.tools.findings import Findings
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Neither the shell's nor those of a `twin up` that runs on this machine.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for name in [name for name in os.environ if name.startswith("TWIN_")]:
         monkeypatch.delenv(name)
 

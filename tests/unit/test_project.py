@@ -53,6 +53,24 @@ def test_readme_opens_with_exactly_two_commands() -> None:
     assert [line.partition("#")[0].strip() for line in first_block] == ["make demo", "make test"]
 
 
+def test_readme_shows_the_example_that_the_tests_run() -> None:
+    example = (CHECKOUT / "docs" / "examples" / "scheduler.py").read_text()
+
+    assert example.partition("\n\n")[2] in (CHECKOUT / "README.md").read_text()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *(CHECKOUT / "docs").rglob("*.md")]
+    dead = [
+        f"{document.name}: {link}"
+        for document in documents
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
+        if "://" not in link and not (document.parent / link).exists()
+    ]
+
+    assert dead == []
+
+
 @pytest.mark.parametrize("section", ["dependencies = [", "dev = [", "filterwarnings = ["])
 def test_every_entry_has_its_reason(section: str) -> None:
     assert [line for line in entries(section) if line != '"error",' and "# " not in line] == []

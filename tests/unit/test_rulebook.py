@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from streams.domain.rules import Query
+from streams.domain.template import FILTERS
+from streams.domain.units import UNITS
 from streams.errors import InvalidRuleError
 from streams.rulebook import load_rulebook
-from tests.rulepacks import make_book, make_scrape, run, values_of, write_pack
+from tests.rulepacks import attributes_of, make_book, make_scrape, run, values_of, write_pack
 
 ORIGINAL = """\
 pack: mine
@@ -254,3 +256,37 @@ def test_a_rule_names_its_place(tmp_path: Path) -> None:
     (rule,) = load_rulebook([path]).packs["test"].rules
 
     assert rule.place == f"{path}:8"
+
+
+def test_the_example_of_the_documentation_is_a_pack(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    example = text.split("## The whole of it in one example")[1].split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "weather.yaml").write_text(example)
+
+    book = load_rulebook([tmp_path])
+
+    scrape = make_scrape(
+        [
+            ('air_temperature_kelvin{station="S1"}', 300.0),
+            ('station_memory_free_bytes{station="S1",zone="a"}', 1.0),
+            ('station_memory_free_bytes{station="S1",zone="b"}', 2.0),
+            ('station_memory_bytes{station="S1"}', 12.0),
+            ('station_info{building="hall",station="S1"}', 1.0),
+            ('station_state{state="wet",station="S1"}', 1.0),
+        ],
+        pack="weather",
+    )
+    result = run(book.packs, book.catalogue, scrape)
+    assert values_of(result) == {
+        ("device", "s1", "temperature_celsius"): pytest.approx(26.85),
+        ("device", "s1", "mem_usage_percent"): 75.0,
+    }
+    assert attributes_of(result) == {("device", "s1"): {"roof": "hall", "state": "wet"}}
+
+
+def test_the_documentation_names_every_unit_filter_and_pack() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    words = set(text.replace("`", " ").split())
+
+    assert set(UNITS) - {"%·s"} <= words
+    assert set(FILTERS) | set(load_rulebook().packs) <= words

@@ -1,5 +1,7 @@
 """A long message gives the event loop back on the way."""
 
+from streams.domain.entity import new_entity
+from streams.domain.status import status_of
 from streams.domain.twin import PAUSE_ENTITIES, Changes, Partition
 from streams.records import Observation, State
 from tests.reference.messages import clock, failure, values
@@ -32,3 +34,16 @@ def test_a_short_message_needs_no_pause() -> None:
     readings = {("node", "n1"): [("load1", 1.0, T)]}
 
     assert pauses(partition, 0, values(T, "prom", (0, 1), readings), states) == 0
+
+
+def test_without_a_loop_it_is_applied_at_once() -> None:
+    partition, states = Partition(0, 5_000, 3_600_000, {}), dict[str, State]()
+    readings = {("node", f"n{number}"): [("load1", 1.0, T)] for number in range(COUNT)}
+
+    changes = partition.apply(0, values(T, "prom", (0, 1), readings), states)
+
+    assert len(changes.changed) == COUNT
+
+
+def test_an_entity_without_a_source_is_unknown() -> None:
+    assert status_of(new_entity("live", "node", "n1"), T, [], [], []) == ("unknown", "no source")
