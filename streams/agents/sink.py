@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
+from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
 from streams.agents.deadletter import DeadLetters
@@ -36,8 +36,6 @@ PROGRESS_S = 5.0
 
 END_TIMEOUT_S = 3.0
 """[s] For that request; when Kafka is away, the look is left out."""
-
-log = structlog.get_logger(__name__)
 
 
 def attach(
@@ -165,9 +163,11 @@ class SinkStage:
             async with asyncio.timeout(END_TIMEOUT_S):
                 ends = by_place(await consumer.highwaters(*ours)) if ours else {}
                 begins = by_place(await consumer.earliest_offsets(*fresh)) if fresh else {}
-        except TimeoutError:
+        except (TimeoutError, KafkaError):
             return
         for tp, position in kept.items():
+            if tp not in consumer.assignment():
+                continue  # taken away while Kafka was asked
             place = tp.topic, tp.partition
             self.progress.set_position(*place, begins[place] if position is None else position)
             # The embedded broker names an end that is short by a part of its newest batch.

@@ -84,12 +84,20 @@ def _next_look(
     for source, hold in enumerate(holds):
         if not silent[source]:
             looks.append(good[source] + hold + 1)
-            looks.append(oldest[source] + hold + 1)
+            looks += _stale_at(entity, source, hold, now_ms, oldest[source])
         looks.append(oldest[source] + remove_after_ms + 1)
     if entity["next_tick_ms"] and entity["head_names"]:
         looks.append(entity["next_tick_ms"] + wait_ms)
     # What lies behind now was looked at just now; a tick without values to come stays behind for ever.
     return min((look for look in looks if look > now_ms), default=NEVER)
+
+
+def _stale_at(entity: State, source: int, hold: int, now_ms: int, oldest_ms: int) -> list[int]:
+    """When heads of a source become stale: the first time where that lies ahead, else all of them."""
+    if oldest_ms + hold >= now_ms:
+        return [oldest_ms + hold + 1]
+    times = zip(entity["head_times_ms"], entity["head_sources"], strict=True)
+    return [time + hold + 1 for time, place in times if place == source]
 
 
 def _oldest_heads(entity: State) -> list[int]:

@@ -1,6 +1,8 @@
 """The sink on real Kafka and real InfluxDB: values, refused lines, and an outage while sinks come and go."""
 
 import asyncio
+import contextlib
+import ssl
 import subprocess
 import sys
 import time
@@ -15,11 +17,13 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
+from streams.errors import StoreError
 from streams.kafka import client_options
 from streams.settings import Settings
-from streams.stores.influx import parse_address
+from streams.stores.influx import InfluxAddress, InfluxStore, parse_address
 from tests.closed_ticks import METRICS, dead_letters, producer_of, send, ticks_of, value_of
 from tests.services.conftest import MakeSettings, StartRole
+from tests.services.stack.kafka.certificates import CA_FILE, KEY_STORE
 from tests.services.waiting import until
 
 STACK = Path(__file__).parent / "stack"
@@ -291,3 +295,53 @@ async def _has_committed(settings: Settings, partition: int, offset: int) -> boo
     finally:
         await admin.close()
     return any(tp.partition == partition and found.offset >= offset for tp, found in offsets.items())
+
+
+async def test_tls_is_verified(sink_settings: Settings, bucket: Influx) -> None:
+    assert sink_settings.history_url
+    plain = parse_address(sink_settings.history_url)
+    async with _behind_tls(plain.url) as port:
+        address = InfluxAddress(f"https://127.0.0.1:{port}", plain.org, plain.bucket)
+        for known in (False, True):
+            values = sink_settings.model_dump(exclude_unset=True)
+            settings = Settings.model_validate({**values, "history_ca_file": CA_FILE if known else None})
+            store = InfluxStore(address, settings, {})
+            lines = store.convert(ticks_of(["a"], now_ms()))
+            try:
+                if known:
+                    assert await store.write(lines) == []
+                else:
+                    with pytest.raises(StoreError, match="certificate verify failed"):
+                        await store.write(lines)
+                    store._prepared = True
+                    with pytest.raises(StoreError, match="certificate verify failed"):
+                        await store.write(lines)
+            finally:
+                await store.close()
+
+    assert len(await bucket.has(len(METRICS))) == len(METRICS)
+
+
+@contextlib.asynccontextmanager
+async def _behind_tls(url: str) -> AsyncIterator[int]:
+    """The port of a TLS end before a server, with a certificate of the stack's own authority."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(KEY_STORE)
+    host, port = url.removeprefix("http://").split(":")
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65_536):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, back_writer), pump(back_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
