@@ -7,7 +7,10 @@ import structlog
 
 from streams.settings import Settings
 
-NOISY = ("aiokafka", "faust", "mode", "kafka", "asyncio", "aiohttp.access", "uvicorn.access", "streams.table")
+NOISY = (
+    *("aiokafka", "faust", "mode", "kafka", "asyncio", "aiohttp.access", "uvicorn.access"),
+    *("streams.delivery", "streams.faust_app", "streams.table"),  # for classes of Faust's that we extend
+)
 """Libraries that log per request or per rebalance step; they are heard from WARNING on."""
 
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.tables import Table
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
@@ -20,8 +19,7 @@ from streams.domain.ledger import LEDGER_KIND
 from streams.domain.twin import Partition
 from streams.errors import InvalidMessageError
 from streams.faust_app import generation_of
-from streams.kafka import client_options
-from streams.offsets import true_end_offsets
+from streams.restored import Origin, Refused, read_restored
 from streams.schemas import load_state_head
 from streams.settings import Settings
 
@@ -32,9 +30,6 @@ Writes = dict[int, list[tuple[bytes | None, bytes | None]]]
 
 RECORD_BYTES = 990_000
 """[B] Kafka takes no message above 1,048,588, Faust's producer none above 1,000,000, framing included."""
-
-RESTORE_POLL_MS = 200
-"""[ms] How long one poll of the restore waits; it ends by position, not by silence."""
 
 
 class TwinTable(Table[bytes, bytes]):
@@ -51,6 +46,7 @@ class TwinTable(Table[bytes, bytes]):
         self.sends_to = sends_to
         self.parts: dict[int, Partition] = {}
         self.generation = -1
+        self.refused: list[Refused] = []
 
     async def on_start(self) -> None:
         """Fetch the metadata of all topics, so that no first send fails for want of it."""
@@ -70,7 +66,7 @@ class TwinTable(Table[bytes, bytes]):
         self.generation = generation_id
         self.drop({number for number in self.parts if missed or number not in ours})
         for part in self.parts.values():
-            part.epoch = generation_id
+            part.epoch = max(part.epoch, generation_id)
 
     def drop(self, numbers: set[int]) -> None:
         """Forget partitions, without writing."""
@@ -85,6 +81,13 @@ class TwinTable(Table[bytes, bytes]):
             self.app.tables.recovery.active_offsets.pop(
                 TP(self.changelog_topic.get_topic_name(), number), None
             )
+
+    def refuse(self, key: bytes, error: InvalidMessageError) -> None:
+        """Forget a record that does not decode after all; it goes to the dead letters with the next batch."""
+        store: Any = self.data
+        value, number = store.data.pop(key), store._key_partition.pop(key)
+        topic = self.changelog_topic.get_topic_name()
+        self.refused.append(Refused(Origin(topic, number, -1, key, value), error))
 
     def put(self, number: int, key: bytes | None, value: bytes | None) -> None:
         """Change memory after Kafka has the change."""
@@ -166,67 +169,30 @@ class BulkRecovery(OrderlyRecovery):
 
 async def restore(table: TwinTable, wanted: Iterable[TP]) -> dict[TP, int]:
     """Load partitions of `state` into the table and index them; return their ends."""
-    partitions = {TopicPartition(tp.topic, tp.partition): tp for tp in wanted}
+    partitions = {tp.partition: tp for tp in wanted}
     if not partitions:
         return {}
-    consumer = AIOKafkaConsumer(
-        **client_options(table.settings),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=4 * 1024 * 1024,
-        fetch_max_wait_ms=RESTORE_POLL_MS,
-    )
-    await consumer.start()
-    try:
-        consumer.assign(list(partitions))
-        await consumer.seek_to_beginning(*partitions)
-        ends = await true_end_offsets(consumer, partitions, embedded=table.settings.embedded)
-        best: dict[int, dict[bytes, tuple[tuple[int, int], bytes]]] = {tp.partition: {} for tp in partitions}
-        behind = {tp for tp in partitions if await consumer.position(tp) < ends[tp]}
-        generation = table.generation
-        while behind:
-            for tp, messages in (await consumer.getmany(timeout_ms=RESTORE_POLL_MS)).items():
-                _take_newest(best[tp.partition], messages)
-            for tp in list(behind):
-                if await consumer.position(tp) >= ends[tp]:
-                    behind.remove(tp)
-                    consumer.pause(tp)
-    finally:
-        await consumer.stop()
+    generation = table.generation
+    found = await read_restored(table.settings, table.changelog_topic.get_topic_name(), partitions)
     if table.generation != generation:
         raise RebalanceAgain  # these may be somebody else's by now
-    for number, records in best.items():
-        _index(table, number, records)
+    for number, records in found.records.items():
+        part = table.new_partition(number)
+        newest = max((epoch for (epoch, _), _ in records.values()), default=-1)
+        # Kafka may have forgotten the group and begin its generations anew; epochs never go back.
+        part.epoch = max(generation_of(table.app), newest + 1)
+        for key, (_, value) in records.items():
+            table.put(number, key, value)
+            if f"/{LEDGER_KIND}/".encode() not in key:
+                part.restore(key.decode(), load_state_head(value))
+        table.parts[number] = part
+    table.refused += found.refused
     gc.collect()
     # The records live as long as the process; the collector need not look at them again.
     gc.freeze()
-    log.info("restored", partitions=len(partitions), entities=sum(len(records) for records in best.values()))
-    return {partitions[tp]: end for tp, end in ends.items()}
-
-
-def _take_newest(records: dict[bytes, tuple[tuple[int, int], bytes]], messages: list[Any]) -> None:
-    for message in messages:
-        if message.value is None:
-            records.pop(message.key, None)
-            continue
-        try:
-            head = load_state_head(message.value)
-        except InvalidMessageError as error:
-            log.warning("skipped a record that is not a state", key=message.key, reason=str(error))
-            continue
-        age = (head["epoch"], head["version"])
-        if message.key not in records or age >= records[message.key][0]:
-            records[message.key] = (age, message.value)
-
-
-def _index(table: TwinTable, number: int, records: dict[bytes, tuple[tuple[int, int], bytes]]) -> None:
-    part = table.new_partition(number)
-    part.epoch = generation_of(table.app)
-    for key, (_, value) in records.items():
-        table.put(number, key, value)
-        if f"/{LEDGER_KIND}/".encode() not in key:
-            part.restore(key.decode(), load_state_head(value))
-    table.parts[number] = part
+    entities = sum(len(records) for records in found.records.values())
+    log.info("restored", partitions=len(partitions), entities=entities)
+    return {partitions[number]: end for number, end in found.ends.items()}
 
 
 def new_table(

@@ -76,8 +76,7 @@ async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Wo
         await asyncio.gather(starting, return_exceptions=True)
 
 
-@pytest.fixture
-def bare(settings: Settings) -> TwinTable:
+def bare_table(settings: Settings) -> TwinTable:
     """A table whose app does not run; for reading it needs none."""
     app = new_app(settings, "worker")
     return new_table(
@@ -91,9 +90,9 @@ def bare(settings: Settings) -> TwinTable:
 
 async def test_batched_write_is_in_kafka_and_in_memory_and_its_offsets_are_noted(settings: Settings) -> None:
     async with running(settings) as worker:
-        records = [_record(name, version=1) for name in ENTITIES]
+        records = [record(name, version=1) for name in ENTITIES]
         # More than one batch for each partition.
-        big = [_record(name, version=2, attributes={"a": "x" * 40_000}) for name in ENTITIES]
+        big = [record(name, version=2, attributes={"a": "x" * 40_000}) for name in ENTITIES]
         writes: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
         for key, value, home in records + big:
             writes.setdefault(home, []).append((key, value))
@@ -114,7 +113,7 @@ async def test_batched_write_is_in_kafka_and_in_memory_and_its_offsets_are_noted
 
 async def test_record_that_is_too_large_is_refused_and_changes_nothing(settings: Settings) -> None:
     async with running(settings) as worker:
-        key, value, home = _record("n0", version=1, attributes={"a": "x" * 1_000_000})
+        key, value, home = record("n0", version=1, attributes={"a": "x" * 1_000_000})
 
         with pytest.raises(InvalidMessageError, match="bytes for") as caught:
             await worker.table.publish({home: [(b"live/node/before", b"it"), (key, value)]})
@@ -124,18 +123,19 @@ async def test_record_that_is_too_large_is_refused_and_changes_nothing(settings:
     assert [message for message in await read_topic(settings, "state") if message.key == key] == []
 
 
-async def test_restored_table_holds_the_newest_of_each_key(settings: Settings, bare: TwinTable) -> None:
+async def test_restored_table_holds_the_newest_of_each_key(settings: Settings) -> None:
+    bare = bare_table(settings)
     expected: dict[bytes, bytes] = {}
     messages = []
     for version in range(1, 30):
         for name in ENTITIES[: 1 + version]:
-            key, value, home = _record(name, version=version, due_ms=1_000 * version)
+            key, value, home = record(name, version=version, due_ms=1_000 * version)
             messages.append((home, key, value))
             expected[key] = value
-    key, stale, home = _record("n1", version=200, epoch=2)
+    key, stale, home = record("n1", version=200, epoch=2)
     messages.append((home, key, stale))  # of a worker that slept: an older epoch, whatever its version
     await send(settings, "state", messages)
-    await _remove(settings, "n2")
+    await remove(settings, "n2")
     del expected[b"live/node/n2"]
 
     ends = await restore(bare, [TP(topics_of(settings)["state"], n) for n in range(settings.partitions)])
@@ -148,10 +148,12 @@ async def test_restored_table_holds_the_newest_of_each_key(settings: Settings, b
     assert sum(ends.values()) == len(messages) + 1
 
 
-async def test_restore_reads_large_batches_to_their_ends(settings: Settings, bare: TwinTable) -> None:
+async def test_restore_reads_large_batches_to_their_ends(settings: Settings) -> None:
+    bare = bare_table(settings)
     # The embedded broker names an end that is short by the newest batch; see `true_end_offsets`.
     topic = topics_of(settings)["state"]
-    records = [_record(f"m{number}", version=1)[:2] for number in range(600)]
+    many = [record(f"m{number}", version=1) for number in range(2_400)]
+    records = [(key, value) for key, value, home in many if home == 0][:600]
     async with AIOKafkaProducer(**client_options(settings), max_batch_size=BATCH_BYTES) as producer:
         for start in range(0, len(records), 200):
             batch = producer.create_batch()
@@ -165,7 +167,7 @@ async def test_restore_reads_large_batches_to_their_ends(settings: Settings, bar
 
 
 async def test_partitions_that_go_are_dropped_and_come_back_whole(settings: Settings) -> None:
-    await _observe(settings, rounds=3)
+    await observe(settings, rounds=3)
     async with running(settings) as first:
         await until(lambda: len(first.table.data.data) == len(ENTITIES), 30, "all entities are there")
         async with running(settings) as second:
@@ -177,13 +179,13 @@ async def test_partitions_that_go_are_dropped_and_come_back_whole(settings: Sett
             assert first.table.parts.keys().isdisjoint(second.table.parts)
             assert first.homes() <= set(first.table.parts)
             assert second.homes() <= set(second.table.parts)
-            assert {*first.table.data.data, *second.table.data.data} == _keys()
-            await _observe(settings, rounds=3, first=3)
+            assert {*first.table.data.data, *second.table.data.data} == keys()
+            await observe(settings, rounds=3, first=3)
         await until(
             lambda: len(first.table.parts) == settings.partitions, 60, "all are the first one's again"
         )
         await until(lambda: first.is_ready, 60, "it works")
-        await until(lambda: _applied(first) == 6 * len(ENTITIES), 30, "all is applied")
+        await until(lambda: applied(first) == 6 * len(ENTITIES), 30, "all is applied")
     await assert_equal_to_replay(settings)
 
 
@@ -195,7 +197,7 @@ async def test_batch_that_could_not_be_written_is_applied_after_a_restart(
     async def fail(self: TwinTable, writes: Any) -> None:
         raise ConnectionError("a test says so")
 
-    await _observe(settings, rounds=3)
+    await observe(settings, rounds=3)
     monkeypatch.setattr(TwinTable, "publish", fail)
     async with running(settings, ready=False) as worker:
         reason = await worker.crashed()
@@ -204,7 +206,7 @@ async def test_batch_that_could_not_be_written_is_applied_after_a_restart(
 
     monkeypatch.setattr(TwinTable, "publish", publish)
     async with running(settings) as worker:
-        await until(lambda: _applied(worker) == 3 * len(ENTITIES), 30, "all is applied")
+        await until(lambda: applied(worker) == 3 * len(ENTITIES), 30, "all is applied")
     await assert_equal_to_replay(settings)
 
 
@@ -224,11 +226,11 @@ async def test_worker_without_a_lease_writes_nothing_until_it_has_one(
                 return held
 
         worker.app.lease = Held()
-        await _observe(settings, rounds=1)
+        await observe(settings, rounds=1)
         await asyncio.wait_for(looked.wait(), 30)
         before = await read_topic(settings, "state")
         held = True
-        await until(lambda: _applied(worker) == len(ENTITIES), 30, "all is applied")
+        await until(lambda: applied(worker) == len(ENTITIES), 30, "all is applied")
 
     assert before == []
 
@@ -244,13 +246,13 @@ async def test_message_that_faust_left_out_ends_the_worker(settings: Settings) -
     assert "0 did not" in str(reason)
 
 
-def _record(name: str, **fields: Any) -> tuple[bytes, bytes, int]:
+def record(name: str, **fields: Any) -> tuple[bytes, bytes, int]:
     state: State = make_state(id=name, **fields)
     key = entity_key("live", "node", name)
     return key.encode(), load_codec("state").encode(state), partition_of(key, 4)
 
 
-async def _remove(settings: Settings, name: str) -> None:
+async def remove(settings: Settings, name: str) -> None:
     key = entity_key("live", "node", name)
     async with AIOKafkaProducer(**client_options(settings)) as producer:
         await producer.send_and_wait(
@@ -258,44 +260,46 @@ async def _remove(settings: Settings, name: str) -> None:
         )
 
 
-def _keys() -> set[bytes]:
+def keys() -> set[bytes]:
     return {entity_key("live", "node", name).encode() for name in ENTITIES}
 
 
-def _applied(worker: Worker) -> int:
+def applied(worker: Worker) -> int:
     decode = load_codec("state").decode
     return sum(decode(value)["source_counts"][0] for value in worker.table.data.data.values())
 
 
-async def _observe(settings: Settings, rounds: int, first: int = 0) -> None:
+async def observe(settings: Settings, rounds: int, first: int = 0) -> None:
     """One sample of each entity in each round."""
-    encode = load_codec("observation").encode
-    messages = []
     for number in range(first, first + rounds):
-        at_ms = int(time.time() * 1000) - 60_000 + 1_000 * number
-        for home in range(settings.partitions):
-            names = [
-                name for name in ENTITIES if partition_of(f"live/node/{name}", settings.partitions) == home
-            ]
-            observation: Observation = twin.clock_message(at_ms)
-            observation.update(
-                type="values",
-                source="test",
-                target="http://test",
-                interval_ms=1_000,
-                scraped_at_ms=at_ms,
-                origin_topic="scrape",
-                origin_partition=home,
-                origin_offset=number,
-                kinds=["node"] * len(names),
-                ids=names,
-                sizes=[1] * len(names),
-                attributes=[{}] * len(names),
-                names=["load1"],
-                forms=[0],
-                metrics=[0] * len(names),
-                values=[float(number)] * len(names),
-                times_ms=[at_ms] * len(names),
-            )
-            messages.append((home, None, encode(observation)))
-    await send(settings, "observation", messages)
+        await send(settings, "observation", observations(settings, number))
+
+
+def observations(settings: Settings, number: int) -> list[tuple[int, None, bytes]]:
+    """One sample of each entity, as messages for each partition."""
+    at_ms = int(time.time() * 1000) - 60_000 + 1_000 * number
+    messages = []
+    for home in range(settings.partitions):
+        names = [name for name in ENTITIES if partition_of(f"live/node/{name}", settings.partitions) == home]
+        observation: Observation = twin.clock_message(at_ms)
+        observation.update(
+            type="values",
+            source="test",
+            target="http://test",
+            interval_ms=1_000,
+            scraped_at_ms=at_ms,
+            origin_topic="scrape",
+            origin_partition=home,
+            origin_offset=number,
+            kinds=["node"] * len(names),
+            ids=names,
+            sizes=[1] * len(names),
+            attributes=[{}] * len(names),
+            names=["load1"],
+            forms=[0],
+            metrics=[0] * len(names),
+            values=[float(number)] * len(names),
+            times_ms=[at_ms] * len(names),
+        )
+        messages.append((home, None, load_codec("observation").encode(observation)))
+    return messages

@@ -114,6 +114,17 @@ class TwinStage:
                 by_partition.setdefault(event.message.partition, []).append(event)
             return current if await self._run(by_partition) else []
 
+    async def _report_restored(self) -> None:
+        """Dead letters for what was no state; its keys get again what it hides, or a tombstone."""
+        refused, self._table.refused = self._table.refused, []
+        writes: Writes = {}
+        for one in refused:
+            key, number = one.message.key, one.message.partition
+            if number in self._table.parts:
+                writes.setdefault(number, []).append((key, self._table.data.data.get(key)))
+        await self._letters.send_all([(one, one.error.reason, str(one.error)) for one in refused])
+        await self._table.publish(writes)
+
     async def _run(self, by_partition: dict[int, list[Any]]) -> bool:
         work = Working(self._table)
         received: list[int] = []
@@ -132,6 +143,8 @@ class TwinStage:
             # The indices are ahead of the table now, so they have to be made again.
             self._table.drop(set(by_partition))
             return False
+        if self._table.refused:
+            await self._report_restored()
         await send_batches(self._app, self._topics["tick"], ticks)
         if ledgers:
             # Before the tombstones, so that the counts of what is removed are never lost.

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-import structlog
-
 from streams.domain.entity import REJECTED, add_source, new_entity
 from streams.domain.keys import split_key
 from streams.domain.twin import Changes
@@ -12,8 +10,6 @@ from streams.errors import InvalidMessageError
 from streams.records import State
 from streams.schemas import load_codec
 from streams.table import TwinTable
-
-log = structlog.get_logger(__name__)
 
 KEPT_FIELDS = (
     *("due_ms", "targets", "version", "epoch", "seen_ms", "source_names", "source_priorities"),
@@ -26,7 +22,7 @@ class Working(MutableMapping[str, State]):
     """The records that a batch touches, decoded once; None stands for one that was removed."""
 
     def __init__(self, table: TwinTable) -> None:
-        self._bytes = table.data.data
+        self._table = table
         self._records: dict[str, State | None] = {}
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -77,12 +73,12 @@ class Working(MutableMapping[str, State]):
         return before
 
     def _stored(self, key: str) -> State | None:
-        value = self._bytes.get(key.encode())
+        value = self._table.data.data.get(key.encode())
         if value is None:
             return None
         try:
             record: State = load_codec("state").decode(value)
         except InvalidMessageError as error:
-            log.warning("a stored record does not decode; the entity begins anew", key=key, reason=str(error))
+            self._table.refuse(key.encode(), error)
             return None
         return record

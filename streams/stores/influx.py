@@ -178,6 +178,8 @@ class InfluxStore:
 
     def _store_error(self, error: InfluxDBError) -> StoreError:
         status = getattr(error, "status", None) or 0
+        if not status:  # no answer, such as one whose certificate is not to be trusted
+            return StoreError(f"{self._address.url} cannot be reached: {_told(error)}")
         told = f"{self._address.url} answered HTTP {status}: {_told(error)}"
         bucket, org = self._address.bucket, self._address.org
         hints = {
@@ -235,7 +237,9 @@ async def _on_daemon_thread(work: Callable[[], None]) -> None:
 
 def _told(error: InfluxDBError) -> str:
     # A proxy's page instead of InfluxDB's JSON comes as bytes, however long.
-    message = error.message or getattr(error, "reason", None) or ""
+    # Without any answer the text is in the reason.
+    answer: Any = error.response
+    message: Any = error.message if answer is not None else getattr(error, "reason", None) or error.message
     return message if isinstance(message, str) else bytes(message[:MAX_ERROR]).decode(errors="replace")
 
 

@@ -10,6 +10,7 @@ from streams import metrics
 from streams.agents import sink as agent
 from streams.agents.sink import SinkStage
 from streams.collect.config import load_config
+from streams.errors import StoreError
 from streams.faust_app import new_app, run_app
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
@@ -42,13 +43,23 @@ def sink(settings: Settings) -> None:
     )
     asyncio.run(check_topics(settings))
     app, stage = create_sink_app(settings, store)
-    run_app(app, lambda stop: _beside(settings, stage, stop))
+    run_app(app, lambda stop: _beside(settings, stage, store, stop))
 
 
-async def _beside(settings: Settings, stage: SinkStage, stop: asyncio.Event) -> None:
+async def _beside(settings: Settings, stage: SinkStage, store: Store, stop: asyncio.Event) -> None:
     server = await metrics.serve(settings, stage.ready)
+    early = asyncio.create_task(_prepare(store))
     try:
         await stop.wait()
     finally:
+        early.cancel()
         await stage.close()
         await server.close()
+
+
+async def _prepare(store: Store) -> None:
+    """Find a wrong address or token, and make what readers look for, before the first tick comes."""
+    try:
+        await store.prepare()
+    except StoreError as error:
+        log.warning("history store away: it is prepared before the first ticks are written", error=str(error))

@@ -1,7 +1,6 @@
 """The worker's table on the embedded broker: what reaches below Faust's public surface still works."""
 
 from tests.table_cases import (  # noqa: F401  # pytest finds them here
-    bare,
     test_batch_that_could_not_be_written_is_applied_after_a_restart,
     test_batched_write_is_in_kafka_and_in_memory_and_its_offsets_are_noted,
     test_message_that_faust_left_out_ends_the_worker,

@@ -13,7 +13,6 @@ from streams.settings import Settings
 from tests.services.conftest import MakeSettings, StartRole
 from tests.services.test_sink import Influx
 from tests.services.topiclog import newest_states, read_topic
-from tests.services.waiting import until
 
 INSTANT = {
     "load1": "node_load1",
@@ -118,9 +117,7 @@ async def _state(settings: Settings, node: str) -> dict[str, Any]:
     return entity_view(states[f"live/node/{node}"])
 
 
-def _assert_ticks_follow(
-    ticks: dict[int, float], samples: list[tuple[int, float]], metric: str
-) -> None:
+def _assert_ticks_follow(ticks: dict[int, float], samples: list[tuple[int, float]], metric: str) -> None:
     """Each tick lies between the samples around it; nearly all are on the line between their neighbours.
 
     Not all: a collector that asks each second misses a sample now and then, and draws its line past it.

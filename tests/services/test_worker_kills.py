@@ -36,7 +36,7 @@ async def test_ten_kills_leave_no_trace_in_states_and_ticks(
     make_settings: MakeSettings, role: StartRole
 ) -> None:
     settings = await make_settings(**LOAD, **REMOVAL)
-    fleet = Fleet(settings, entities=500, interval_ms=500, seed=1)
+    fleet = Fleet(settings, entities=500, interval_ms=500, seed=random.randrange(1000))
     workers = [await role("worker", settings, supervised=True) for _ in range(2)]
 
     async with _flow(send_observations(fleet, stop := asyncio.Event(), 120)) as flow:
@@ -75,7 +75,7 @@ async def test_worker_that_sleeps_through_a_rebalance_does_no_harm(
 ) -> None:
     session_ms = 6_000
     settings = await make_settings(**LOAD, **REMOVAL, kafka_session_timeout_ms=session_ms)
-    fleet = Fleet(settings, entities=500, interval_ms=500, seed=2)
+    fleet = Fleet(settings, entities=500, interval_ms=500, seed=random.randrange(1000))
     workers = [await role("worker", settings, supervised=True) for _ in range(2)]
 
     async with _flow(send_observations(fleet, stop := asyncio.Event(), 120)) as flow:
@@ -95,7 +95,7 @@ async def test_worker_that_sleeps_through_a_rebalance_does_no_harm(
 
 
 async def _kill_at_random(workers: list[Role]) -> None:
-    chance = random.Random(7)
+    chance = random.Random()
     for _ in range(KILLS):
         await asyncio.sleep(chance.uniform(0.5, 5.0))
         await chance.choice(workers).kill()

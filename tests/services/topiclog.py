@@ -104,7 +104,7 @@ def newest_states(messages: Iterable[Message]) -> dict[str, State]:
     """State of each entity by the rule that all readers follow: highest (epoch, version), or a tombstone."""
     states: dict[str, State] = {}
     for message in messages:
-        key = (message.key or b"").decode()
+        key = (message.key or b"").decode(errors="replace")
         if message.value is None:
             states.pop(key, None)
             continue

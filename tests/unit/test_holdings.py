@@ -5,11 +5,12 @@ import pytest
 from fastavro import parse_schema
 
 import streams.held
+import streams.holdings
 from streams.domain.entity import OUTCOMES
 from streams.domain.keys import entity_key
 from streams.errors import InvalidMessageError
 from streams.held import read_held
-from streams.holdings import REMEMBERED_REMOVALS, Holdings
+from streams.holdings import Holdings
 from streams.schemas import HEADER, AvroCodec, load_codec, load_schema
 from tests.factories import make_state
 
@@ -122,14 +123,15 @@ def test_a_replaced_worker_cannot_bring_a_removed_entity_back() -> None:
     assert put(holdings, epoch=4, version=8) is not None
 
 
-def test_removals_are_remembered_up_to_a_bound() -> None:
+def test_removals_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams.holdings, "REMEMBERED_REMOVALS", 10)
     holdings = Holdings("live")
 
-    for number in range(REMEMBERED_REMOVALS + 5):
+    for number in range(15):
         put(holdings, id=f"job{number}", epoch=1)
         holdings.apply(f"live/node/job{number}".encode(), None, 0)
 
-    assert len(holdings._removed) == REMEMBERED_REMOVALS
+    assert list(holdings._removed) == [f"live/node/job{number}".encode() for number in range(5, 15)]
 
 
 def test_other_worlds_are_passed_over() -> None:
