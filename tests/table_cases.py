@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from streams import faust_app
-from streams.agents import twin
 from streams.app import create_app
 from streams.domain.keys import entity_key, partition_of
 from streams.domain.twin import Partition
@@ -281,7 +280,7 @@ def observations(settings: Settings, number: int) -> list[tuple[int, None, bytes
     messages = []
     for home in range(settings.partitions):
         names = [name for name in ENTITIES if partition_of(f"live/node/{name}", settings.partitions) == home]
-        observation: Observation = twin.clock_message(at_ms)
+        observation: Observation = new_observation("clock", at_ms)
         observation.update(
             type="values",
             source="test",

@@ -12,7 +12,7 @@ from streams.agents.deadletter import DeadLetters
 from streams.agents.working import Working
 from streams.domain.entity import OUTCOMES
 from streams.domain.ledger import LEDGER_KIND
-from streams.domain.observation import check_observation
+from streams.domain.observation import check_observation, new_observation
 from streams.domain.ticks import TickRows
 from streams.domain.twin import Changes, Partition
 from streams.errors import InvalidMessageError, TwinError
@@ -83,7 +83,7 @@ def attach(
         clock_ms = announced_ms(int(time.time() * 1000))
         if clock_ms is None:
             return
-        message = load_codec("observation").encode(clock_message(clock_ms))
+        message = load_codec("observation").encode(new_observation("clock", clock_ms))
         ours = [tp.partition for tp in app.consumer.assignment() if tp.topic == topics["observation"]]
         await send_batches(app, topics["observation"], {number: [(None, message)] for number in ours})
 
@@ -227,31 +227,3 @@ def tick_messages(ticks: TickRows, epoch: int) -> Iterator[bytes]:
 def _half(rows: list[T], half: int) -> list[T]:
     middle = (len(rows) + 1) // 2
     return rows[middle:] if half else rows[:middle]
-
-
-def clock_message(at_ms: int) -> Observation:
-    """An observation that only announces the time."""
-    return Observation(
-        type="clock",
-        at_ms=at_ms,
-        world="live",
-        source="",
-        priority=100,
-        target="",
-        interval_ms=0,
-        scraped_at_ms=0,
-        simulated=False,
-        origin_topic="",
-        origin_partition=-1,
-        origin_offset=-1,
-        reason="",
-        kinds=[],
-        ids=[],
-        sizes=[],
-        attributes=[],
-        names=[],
-        forms=[],
-        metrics=[],
-        values=[],
-        times_ms=[],
-    )

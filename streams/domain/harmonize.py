@@ -9,6 +9,7 @@ from typing import Literal
 
 from streams.domain.catalogue import Catalogue
 from streams.domain.matching import match
+from streams.domain.observation import new_observation
 from streams.domain.plan import Part, Plan
 from streams.domain.planning import compile_plan
 from streams.domain.refusals import Reason, Rejected, refused_samples, refused_times, repeated_series, summary
@@ -124,31 +125,16 @@ class _Origin:
 
     def observation(self, type: Literal["values", "failure"]) -> Observation:
         """An observation without entities."""
-        scrape = self.scrape
-        return Observation(
-            type=type,
-            at_ms=self.at_ms,
-            world="live",
-            source=scrape["source"],
-            priority=self.priority,
-            target=scrape["target"],
-            interval_ms=scrape["interval_ms"],
-            scraped_at_ms=scrape["scraped_at_ms"],
-            simulated=scrape["simulated"],
-            origin_topic="scrape",
-            origin_partition=self.partition,
-            origin_offset=self.offset,
-            reason="",
-            kinds=[],
-            ids=[],
-            sizes=[],
-            attributes=[],
-            names=[],
-            forms=[],
-            metrics=[],
-            values=[],
-            times_ms=[],
+        scrape, observation = self.scrape, new_observation(type, self.at_ms)
+        observation["source"], observation["target"] = scrape["source"], scrape["target"]
+        observation["priority"], observation["simulated"] = self.priority, scrape["simulated"]
+        observation["interval_ms"], observation["scraped_at_ms"] = (
+            scrape["interval_ms"],
+            scrape["scraped_at_ms"],
         )
+        observation["origin_topic"], observation["origin_partition"] = "scrape", self.partition
+        observation["origin_offset"] = self.offset
+        return observation
 
 
 def _run(

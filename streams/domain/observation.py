@@ -7,6 +7,34 @@ TYPES = ("values", "failure", "clock")
 """Types of observation that the twin knows."""
 
 
+def new_observation(type: str, at_ms: int) -> Observation:
+    """An observation without origin and entities; as it is, a clock message."""
+    return Observation(
+        type=type,
+        at_ms=at_ms,
+        world="live",
+        source="",
+        priority=100,
+        target="",
+        interval_ms=0,
+        scraped_at_ms=0,
+        simulated=False,
+        origin_topic="",
+        origin_partition=-1,
+        origin_offset=-1,
+        reason="",
+        kinds=[],
+        ids=[],
+        sizes=[],
+        attributes=[],
+        names=[],
+        forms=[],
+        metrics=[],
+        values=[],
+        times_ms=[],
+    )
+
+
 def check_observation(message: Observation) -> None:
     """Raise InvalidMessageError when the type is unknown or the arrays do not fit together."""
     if message["type"] not in TYPES:

@@ -12,7 +12,7 @@ from streams.records import Observation, Scrape
 from streams.schemas import load_codec
 from streams.settings import Settings
 from streams.topics import topics_of
-from tests.services.topiclog import producer
+from tests.services.topiclog import producer, send
 
 CHUNK = 25
 """[1] Entities of one target."""
@@ -29,6 +29,7 @@ class Fleet:
 
     Args:
         seed: the same one gives the same faults, at other times.
+        chunk: entities of one target.
         interval_ms: between rounds; about `entities · 1000 / interval_ms` updates a second.
     """
 
@@ -36,6 +37,7 @@ class Fleet:
     entities: int
     interval_ms: int
     seed: int
+    chunk: int = CHUNK
     sent_samples: int = 0
     """Samples of all observations, those that are sent twice counted once."""
     _offset: int = 0
@@ -51,9 +53,9 @@ class Fleet:
                 partition_of(entity_key("live", "node", name), self.settings.partitions), []
             ).append(name)
         self._chunks = [
-            (home, f"http://{home}-{start}", names[start : start + CHUNK])
+            (home, f"http://{home}-{start}", names[start : start + self.chunk])
             for home, names in sorted(homes.items())
-            for start in range(0, len(names), CHUNK)
+            for start in range(0, len(names), self.chunk)
         ]
 
     def round(self, number: int, now_ms: int) -> Iterator[tuple[int, Observation]]:
@@ -178,6 +180,21 @@ async def send_observations(fleet: Fleet, stop: asyncio.Event, most_s: float) ->
         for answer in answers:
             sent = await answer
             ends[sent.partition] = max(ends.get(sent.partition, 0), sent.offset + 1)
+    return ends
+
+
+async def send_backlog(fleet: Fleet, rounds: int) -> dict[int, int]:
+    """Send rounds at once, as if nobody had read them when they came; return the ends."""
+    now_ms = int(time.time() * 1000) - rounds * fleet.interval_ms
+    encode = load_codec("observation").encode
+    messages = [
+        (home, None, encode(observation))
+        for number in range(rounds)
+        for home, observation in fleet.round(number, now_ms + number * fleet.interval_ms)
+    ]
+    ends: dict[int, int] = {}
+    for partition, offset in await send(fleet.settings, "observation", messages):
+        ends[partition] = max(ends.get(partition, 0), offset + 1)
     return ends
 
 

@@ -51,12 +51,6 @@ def replay(settings: Settings, log: list[Message], upto: dict[int, int]) -> Outc
     return outcome
 
 
-async def found(settings: Settings) -> tuple[Outcome, list[Message]]:
-    """What the workers wrote, and all messages of `state`."""
-    messages = await read_topic(settings, "state")
-    return Outcome(newest_states(messages), await read_records(settings, "tick")), messages
-
-
 async def assert_equal_to_replay(settings: Settings) -> Outcome:
     """States byte-equal and closed ticks equal to a replay of the log; the workers must have ended.
 
@@ -64,16 +58,14 @@ async def assert_equal_to_replay(settings: Settings) -> Outcome:
     committed offset, or where its newest state says, for what was written and not committed any more.
     """
     log = await read_topic(settings, "observation")
-    got, _ = await found(settings)
+    messages = await read_topic(settings, "state")
+    got = Outcome(newest_states(messages), await read_records(settings, "tick"))
     upto = await committed(settings, "worker", "observation")
-    homes = {
-        key: message.partition
-        for message in await read_topic(settings, "state")
-        for key in [(message.key or b"").decode()]
-    }
+    homes = {(message.key or b"").decode(): message.partition for message in messages}
     for key, state in got.states.items():
         upto[homes[key]] = max(upto[homes[key]], state["version"])
     wanted = replay(settings, log, upto)
+    _assert_epochs_rise(messages)
     encode = load_codec("state").encode
     assert sorted(got.states) == sorted(wanted.states)
     for key, state in wanted.states.items():
@@ -125,6 +117,18 @@ def outcomes(states: dict[str, State]) -> Counter[str]:
 def entities(states: dict[str, State]) -> dict[str, State]:
     """Without the ledgers."""
     return {key: state for key, state in states.items() if f"/{LEDGER_KIND}/" not in key}
+
+
+def _assert_epochs_rise(states: list[Message]) -> None:
+    """Nobody writes to a partition after its next owner did: compaction would keep the older record."""
+    highest: Counter[int] = Counter()
+    for message in states:
+        epoch = message.decoded("state")["epoch"] if message.value is not None else highest[message.partition]
+        assert epoch >= highest[message.partition], (
+            f"{message.key!r}: epoch {epoch} after {highest[message.partition]}"
+            f" at {message.partition}/{message.offset}"
+        )
+        highest[message.partition] = epoch
 
 
 def _observation(message: Message) -> Observation | None:

@@ -59,8 +59,7 @@ async def test_fault_of_kafka_in_full_flow_loses_nothing(
     for worker in workers:
         await worker.ready()
     code, out, err = await roles.run(["ledger", "--json"], settings)
-    for worker in workers:
-        await worker.stop()
+    await asyncio.gather(*(worker.stop() for worker in workers))
 
     assert code == 0, out + err
     assert json.loads(out)["balanced"]
@@ -74,7 +73,7 @@ async def test_fault_of_kafka_in_full_flow_loses_nothing(
 async def test_first_messages_of_fresh_topics_are_applied(
     make_settings: MakeSettings, role: StartRole
 ) -> None:
-    for _ in range(3):
+    for _ in range(2):
         settings = await make_settings(partitions=12, step_ms=500)
         stop = asyncio.Event()
         flow = asyncio.create_task(send_scrapes(settings, 24, 2, 500, stop, 60))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from streams.agents.twin import clock_message
 from streams.domain.entity import REJECTED
 from streams.domain.keys import entity_key, partition_of
+from streams.domain.observation import new_observation
 from streams.records import Observation
 from streams.schemas import HEADER, load_codec
 from streams.settings import Settings
@@ -201,7 +201,7 @@ def _event(type: str) -> Any:
 
 
 def _observation(**fields: Any) -> Observation:
-    observation: Any = clock_message(10_000) | {
+    observation: Any = new_observation("clock", 10_000) | {
         "type": "values",
         "source": "test",
         "target": "http://test",

@@ -9,7 +9,7 @@ import pytest
 
 from streams.settings import Settings
 from tests.services.conftest import MakeSettings, StartRole
-from tests.services.load import Fleet, send_observations, send_scrapes
+from tests.services.load import Fleet, send_backlog, send_observations, send_scrapes
 from tests.services.replaying import (
     assert_equal_to_replay,
     counted_samples,
@@ -32,15 +32,18 @@ REMOVAL = {"remove_after_s": 8.0}
 """So that in that time some entities are removed and come back."""
 
 
-async def test_ten_kills_leave_no_trace_in_states_and_ticks(
-    make_settings: MakeSettings, role: StartRole
+@pytest.mark.parametrize(
+    "kills", [KILLS, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(3_600)])]
+)
+async def test_kills_leave_no_trace_in_states_and_ticks(
+    make_settings: MakeSettings, role: StartRole, kills: int
 ) -> None:
     settings = await make_settings(**LOAD, **REMOVAL)
-    fleet = Fleet(settings, entities=500, interval_ms=500, seed=random.randrange(1000))
+    fleet = Fleet(settings, entities=500, interval_ms=500, seed=random.randrange(1_000))
     workers = [await role("worker", settings, supervised=True) for _ in range(2)]
 
-    async with _flow(send_observations(fleet, stop := asyncio.Event(), 120)) as flow:
-        await _kill_at_random(workers)
+    async with _flow(send_observations(fleet, stop := asyncio.Event(), 3_600)) as flow:
+        await _kill_at_random(workers, kills)
         stop.set()
         ends = await flow
     await _applied(settings, "observation", ends)
@@ -70,12 +73,27 @@ async def test_ten_kills_lose_no_scrape(make_settings: MakeSettings, role: Start
     assert counted_samples(await read_topic(settings, "observation")) == {"prom": samples}
 
 
+async def test_kills_amid_a_backlog_lose_nothing(make_settings: MakeSettings, role: StartRole) -> None:
+    # More than the queues hold, so that Faust has to hold partitions back when it is killed.
+    settings = await make_settings(**LOAD)
+    fleet = Fleet(settings, entities=300, interval_ms=500, seed=random.randrange(1_000), chunk=1)
+    ends = await send_backlog(fleet, rounds=60)
+    workers = [await role("worker", settings, supervised=True) for _ in range(2)]
+
+    await _kill_at_random(workers, kills=3)
+    await _applied(settings, "observation", ends)
+    await _stop(workers)
+
+    result = await assert_equal_to_replay(settings)
+    assert sum(recorded_samples(result.states).values()) == fleet.sent_samples
+
+
 async def test_worker_that_sleeps_through_a_rebalance_does_no_harm(
     make_settings: MakeSettings, role: StartRole
 ) -> None:
     session_ms = 6_000
     settings = await make_settings(**LOAD, **REMOVAL, kafka_session_timeout_ms=session_ms)
-    fleet = Fleet(settings, entities=500, interval_ms=500, seed=random.randrange(1000))
+    fleet = Fleet(settings, entities=500, interval_ms=500, seed=random.randrange(1_000))
     workers = [await role("worker", settings, supervised=True) for _ in range(2)]
 
     async with _flow(send_observations(fleet, stop := asyncio.Event(), 120)) as flow:
@@ -94,11 +112,10 @@ async def test_worker_that_sleeps_through_a_rebalance_does_no_harm(
     assert sum(recorded_samples(result.states).values()) == fleet.sent_samples
 
 
-async def _kill_at_random(workers: list[Role]) -> None:
-    chance = random.Random()
-    for _ in range(KILLS):
-        await asyncio.sleep(chance.uniform(0.5, 5.0))
-        await chance.choice(workers).kill()
+async def _kill_at_random(workers: list[Role], kills: int = KILLS) -> None:
+    for _ in range(kills):
+        await asyncio.sleep(random.uniform(0.5, 4.0))
+        await random.choice(workers).kill()
     for worker in workers:
         await worker.ready()
 
@@ -122,8 +139,7 @@ async def _ends_without_clock(settings: Settings) -> dict[int, int]:
 
 
 async def _stop(workers: list[Role]) -> None:
-    for worker in workers:
-        await worker.stop()
+    await asyncio.gather(*(worker.stop() for worker in workers))
 
 
 @contextlib.asynccontextmanager

@@ -97,7 +97,8 @@ async def send(
         answers = [
             await sender.send(topic, value, key=key, partition=number) for number, key, value in messages
         ]
-        return [((await answer).partition, (await answer).offset) for answer in answers]
+        sent = [await answer for answer in answers]
+    return [(one.partition, one.offset) for one in sent]
 
 
 def newest_states(messages: Iterable[Message]) -> dict[str, State]:
