@@ -17,6 +17,7 @@ from faust.types import TP
 from streams import faust_app
 from streams.app import create_app
 from streams.domain.keys import entity_key, partition_of
+from streams.domain.observation import new_observation
 from streams.domain.twin import Partition
 from streams.errors import InvalidMessageError
 from streams.faust_app import BATCH_BYTES, new_app

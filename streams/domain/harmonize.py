@@ -128,10 +128,8 @@ class _Origin:
         scrape, observation = self.scrape, new_observation(type, self.at_ms)
         observation["source"], observation["target"] = scrape["source"], scrape["target"]
         observation["priority"], observation["simulated"] = self.priority, scrape["simulated"]
-        observation["interval_ms"], observation["scraped_at_ms"] = (
-            scrape["interval_ms"],
-            scrape["scraped_at_ms"],
-        )
+        observation["interval_ms"] = scrape["interval_ms"]
+        observation["scraped_at_ms"] = scrape["scraped_at_ms"]
         observation["origin_topic"], observation["origin_partition"] = "scrape", self.partition
         observation["origin_offset"] = self.offset
         return observation
