@@ -71,7 +71,7 @@ def _note_progress(app: Any, progress: metrics.Progress) -> None:
         progress.forget(topic, partition)
     for tp in ours:
         # What the agents took, not what was fetched: a stage that stands still has to show.
-        next_offset = app.delivery.start(tp)
+        next_offset = app.delivery.next_offset(tp)
         if next_offset is not None:
             progress.set_position(tp.topic, tp.partition, next_offset)
         progress.set_end(tp.topic, tp.partition, app.consumer.highwater(tp) or 0)

@@ -29,6 +29,7 @@ class Delivery:
     def __init__(self, settings: Settings) -> None:
         self.generation = -1
         self._settings = settings
+        self._starts: dict[TP, int] = {}
         self._next: dict[TP, int] = {}
 
     @property
@@ -39,14 +40,18 @@ class Delivery:
     def begin(self, generation: int, starts: Mapping[TP, int]) -> None:
         """Messages of this generation come now, from these offsets on."""
         self.generation = generation
-        self._next = dict(starts)
+        self._starts, self._next = dict(starts), dict(starts)
 
     def close(self) -> None:
         """The partitions are taken away; what comes of them after this is not ours to work on."""
         self.generation = -1
 
     def start(self, tp: TP) -> int | None:
-        """Next offset of a partition; None where there is none."""
+        """Offset from which a partition is read in this generation; None when it is not ours."""
+        return self._starts.get(tp)
+
+    def next_offset(self, tp: TP) -> int | None:
+        """Offset that an agent takes next; None when the partition is not ours."""
         return self._next.get(tp)
 
     async def current(self, events: list[Any]) -> list[Any]:

@@ -238,7 +238,7 @@ async def test_worker_without_a_lease_writes_nothing_until_it_has_one(
 async def test_message_that_faust_left_out_ends_the_worker(settings: Settings) -> None:
     tp = TP(topics_of(settings)["observation"], 0)
     async with running(settings) as worker:
-        await until(lambda: worker.app.delivery.start(tp), 30, "a clock message was read")
+        await until(lambda: worker.app.delivery.next_offset(tp), 30, "a clock message was read")
 
         worker.app.delivery._next[tp] = 0  # as if it had not
         reason = await worker.crashed()

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 from zlib import crc32
 
+import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.bench.load import INTERVAL_MS, observation, scrape
@@ -155,18 +156,26 @@ async def _fill(run: Settings, per_message: int, turns: int) -> dict[int, int]:
 async def freshness(settings: Settings, updates_per_s: float, seconds: float) -> dict[str, Any]:
     """Scrape received -> state readable by another process [ms], targets spread over their interval.
 
-    Targets have ten nodes each; afterwards one scrape of 1,000 nodes is timed to its last state.
+    Targets have ten nodes each; afterwards one scrape of 1,000 nodes is timed to its last state. The
+    worker's memory is compared between 30 % of the time, when it has settled, and the end.
     """
     run = of_run(settings, "fresh")
     await create_topics(run)
     targets = max(1, int(updates_per_s * INTERVAL_MS / 1000 / 10))
-    async with process(run, "streams", "worker"), producer_of(run) as producer, state_reader(run) as reader:
+    async with (
+        process(run, "streams", "worker") as child,
+        producer_of(run) as producer,
+        state_reader(run) as reader,
+    ):
         await _until_states(run, producer, reader)
         ages: list[float] = []
+        memory = [(time.monotonic(), _resident_bytes(child))]
         feeding = asyncio.create_task(_feed(run, producer, targets, seconds))
         while not feeding.done():
             ages += await _ages(reader)
+            memory.append((time.monotonic(), _resident_bytes(child)))
         feeding.result()
+        settled = next(size for at, size in memory if at >= memory[0][0] + 0.3 * seconds)
         ages.sort()
         burst_ms = await _burst(run, producer, reader)
     if not ages:
@@ -180,7 +189,13 @@ async def freshness(settings: Settings, updates_per_s: float, seconds: float) ->
         "p99_ms": ages[int(len(ages) * 0.99)],
         "max_ms": ages[-1],
         "scrape_of_1000_last_state_ms": burst_ms,
+        "resident_bytes": memory[-1][1],
+        "resident_growth_percent": 100 * (memory[-1][1] / settled - 1),
     }
+
+
+def _resident_bytes(child: asyncio.subprocess.Process) -> int:
+    return int(psutil.Process(child.pid).memory_info().rss)
 
 
 async def _send_scrape(run: Settings, producer: AIOKafkaProducer, first: int, count: int, turn: int) -> None:

@@ -109,6 +109,12 @@ def _rows(part: str, found: Any) -> list[Row]:
         return [
             (what, "≤ 100", f"{p99:.0f} (p50 {found['p50_ms']:.0f})", p99 <= 100),
             ("one scrape of 1,000 entities, last state, ms", "≤ 1,000", f"{burst:.0f}", burst <= 1_000),
+            (
+                f"growth of the worker's memory in the last 70 % of {found['seconds']:.0f} s, %",
+                "≤ 2",
+                f"{found['resident_growth_percent']:.1f}",
+                found["resident_growth_percent"] <= 2,
+            ),
         ]
     if part == "restart":
         return [
