@@ -47,6 +47,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TWIN_EMBEDDED": str(settings.embedded).lower(),
         "TWIN_LOG_LEVEL": "WARNING",
     }
+    if settings.config:
+        told["TWIN_CONFIG"] = str(settings.config)
     return {**os.environ, **told}
 
 

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.bench import domain, pipeline
+from streams.bench.down import dead_target
 from streams.errors import TwinError
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 
-PARTS = ("domain", "scale", "worker", "freshness", "restart", "sink")
+PARTS = ("domain", "scale", "worker", "freshness", "restart", "down", "sink")
 """Measurements, in the order in which they run."""
 
 Row = tuple[str, str, str, bool]
@@ -71,6 +72,8 @@ def _measure(part: str, settings: Settings, results: dict[str, Any], freshness_s
         return asyncio.run(pipeline.freshness(settings, most / 2, freshness_seconds))
     if part == "restart":
         return [asyncio.run(pipeline.restart(settings, entities)) for entities in (10_000, 100_000)]
+    if part == "down":
+        return asyncio.run(dead_target(settings))
     from streams.bench.sink import bench_sink
 
     return asyncio.run(bench_sink(settings))
@@ -125,6 +128,16 @@ def _rows(part: str, found: Any) -> list[Row]:
                 run["beyond_session_s"] <= limit,
             )
             for run, limit in zip(found, (3, 10), strict=True)
+        ]
+    if part == "down":
+        limit = found["limit_s"]
+        return [
+            (
+                "dead target is down after, s (interval 2 s, time-out 1 s)",
+                f"≤ {limit:g}",
+                f"{found['seconds']:.1f}",
+                found["seconds"] <= limit,
+            )
         ]
     return [tuple(row) for row in found["rows"]]
 

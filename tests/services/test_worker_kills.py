@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -139,7 +140,10 @@ async def _ends_without_clock(settings: Settings) -> dict[int, int]:
 
 
 async def _stop(workers: list[Role]) -> None:
+    """Stop them; none may have ended by itself."""
     await asyncio.gather(*(worker.stop() for worker in workers))
+    for worker in workers:
+        assert set(worker.exit_codes) <= {-signal.SIGKILL}, worker.tail()
 
 
 @contextlib.asynccontextmanager
