@@ -53,6 +53,8 @@ def check_observation(message: Observation) -> None:
     ):
         if length != wanted:
             raise InvalidMessageError("arrays", f"{name}: {length} where {wanted} must be")
+    if len(set(zip(message["kinds"], message["ids"], strict=True))) < entities:
+        raise InvalidMessageError("arrays", "ids: an entity occurs twice; one observation has it once")
     if message["sizes"] and min(message["sizes"]) < 0:
         raise InvalidMessageError("arrays", f"sizes: {min(message['sizes'])} is negative")
     if samples and not 0 <= min(message["metrics"]) <= max(message["metrics"]) < len(message["names"]):

@@ -48,7 +48,8 @@ def settle(entity: State, now_ms: int, step_ms: int, remove_after_ms: int) -> Se
         upto_ms -= upto_ms % step_ms
         if upto_ms >= pointer:
             closed = close_ticks(entity, upto_ms, complete_ms, holds, ranks, step_ms)
-    restated = _restate(entity, now_ms, *status_of(entity, now_ms, holds, silent, ranks))
+    gone = [now_ms - good > remove_after_ms for good in entity["source_good_ms"]]
+    restated = _restate(entity, now_ms, *status_of(entity, now_ms, holds, silent, gone, ranks))
     return Settled(
         closed,
         complete_ms,
@@ -82,6 +83,7 @@ def _next_look(
     if looks and looks[0] <= now_ms:
         return 0  # only a clock message removes, and the next one does, whatever its time
     for source, hold in enumerate(holds):
+        looks.append(good[source] + remove_after_ms + 1)
         if not silent[source]:
             looks.append(good[source] + hold + 1)
             looks += _stale_at(entity, source, hold, now_ms, oldest[source])

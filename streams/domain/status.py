@@ -7,9 +7,9 @@ FAILURES = 2
 
 
 def status_of(
-    entity: State, now_ms: int, holds: list[int], silent: list[bool], ranks: list[int]
+    entity: State, now_ms: int, holds: list[int], silent: list[bool], gone: list[bool], ranks: list[int]
 ) -> tuple[str, str]:
-    """Status and reason at a time; `holds`, `silent` and `ranks` have one item for each source."""
+    """Status and reason at a time; all lists have one item for each source."""
     names, failures = entity["source_names"], entity["source_failures"]
     if not names:
         return "unknown", "no source"
@@ -17,7 +17,9 @@ def status_of(
         reporter = _down_reporter(entity, silent, ranks)
         if reporter is not None:
             return "down", f"{names[reporter]} reports down"
-    bad = [s for s in range(len(names)) if silent[s] or failures[s] >= FAILURES]
+    # A source that was silent for so long that it alone would be removed no longer counts, unless all were.
+    known = [s for s in range(len(names)) if not gone[s]] or list(range(len(names)))
+    bad = [s for s in known if silent[s] or failures[s] >= FAILURES]
     if not bad:
         # The usual case, without a look at each head where there is one source.
         if not entity["head_names"]:
@@ -25,13 +27,13 @@ def status_of(
         if len(names) == 1 and now_ms - min(entity["head_times_ms"]) <= holds[0]:
             return "up", ""
     reason = "; ".join(sorted(f"{names[s]}: {'silent' if silent[s] else 'failed scrapes'}" for s in bad))
-    if len(bad) == len(names):
+    if len(bad) == len(known):
         return "down", reason
     if not entity["head_names"]:
         return "unknown", "no measurement"
     if bad:
         return "degraded", reason
-    stale = _stale(entity, now_ms, holds, bad)
+    stale = _stale(entity, now_ms, holds, known)
     return ("degraded", "stale: " + ", ".join(stale)) if stale else ("up", "")
 
 
@@ -46,13 +48,13 @@ def _down_reporter(entity: State, silent: list[bool], ranks: list[int]) -> int |
     return best if down else None
 
 
-def _stale(entity: State, now_ms: int, holds: list[int], bad: list[int]) -> list[str]:
+def _stale(entity: State, now_ms: int, holds: list[int], good: list[int]) -> list[str]:
     return sorted(
         {
             name
             for name, source, time in zip(
                 entity["head_names"], entity["head_sources"], entity["head_times_ms"], strict=True
             )
-            if source not in bad and now_ms - time > holds[source]
+            if source in good and now_ms - time > holds[source]
         }
     )

@@ -125,6 +125,8 @@ class Partition:
         if stop > start:
             good_ms, counts = take_samples(entity, source, message, start, stop, self.step_ms, self.ceilings)
             changes.count(message["source"], counts)
+            if not entity["source_good_ms"][source]:
+                good_ms = good_ms or told_ms  # heard of, though nothing that it said was taken yet
         entity["source_good_ms"][source] = max(entity["source_good_ms"][source], good_ms)
         entity["simulated"] = entity["simulated"] or message["simulated"]
         entity["version"] = offset + 1
@@ -155,27 +157,29 @@ class Partition:
     def _clock(
         self, offset: int, clock_ms: int, states: MutableMapping[str, State], changes: Changes
     ) -> Iterator[None]:
-        done = 0
-        while self._queue and self._queue[0][0] <= clock_ms:
-            _, key = heappop(self._queue)
-            due_ms = self._due.pop(key, None)
-            if due_ms is None:
-                continue
-            if due_ms > clock_ms:
-                self._schedule(key, due_ms)
-                continue
+        for place, key in enumerate(self._take_due(clock_ms)):
             entity = states[key]
+            now_ms = max(entity["seen_ms"], clock_ms)
             if offset < entity["version"]:
                 self._schedule(key, max(entity["due_ms"], clock_ms + 1))
-                continue
-            now_ms = max(entity["seen_ms"], clock_ms)
-            if self._is_forgotten(entity, now_ms):
+            elif self._is_forgotten(entity, now_ms):
                 self._remove(offset, key, entity, now_ms, states, changes)
             elif self._settle(key, entity, now_ms, changes, version=offset + 1):
                 changes.changed.add(key)
-            done += 1
-            if done % PAUSE_ENTITIES == 0:
+            if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
                 yield
+
+    def _take_due(self, clock_ms: int) -> list[str]:
+        """Take what is due out of the queue; in order of key, which a restart does not change."""
+        due = []
+        while self._queue and self._queue[0][0] <= clock_ms:
+            _, key = heappop(self._queue)
+            due_ms = self._due.pop(key, None)
+            if due_ms is not None and due_ms > clock_ms:
+                self._schedule(key, due_ms)
+            elif due_ms is not None:
+                due.append(key)
+        return sorted(due)
 
     def _settle(
         self, key: str, entity: State, now_ms: int, changes: Changes, told: bool = False, version: int = 0

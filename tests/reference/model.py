@@ -166,6 +166,8 @@ class ReferencePartition:
             if verdict == "applied":
                 applied_ms.append(time_ms)
         source.good_times += applied_ms
+        if not source.good_times:
+            source.good_times.append(told_at(message))
         if applied_ms and not entity.next_tick_ms:
             entity.next_tick_ms = -(-min(applied_ms) // self.step_ms) * self.step_ms
         before = dict(entity.attributes)
@@ -236,7 +238,6 @@ class ReferencePartition:
             settled = self._settle_status(key, entity, now_ms)
             if dropped or closed or settled:
                 entity.version = offset + 1
-                entity.told_ms.append(now_ms)
                 entity.told_ms.append(now_ms)
 
     def _remove(self, offset: int, key: str, entity: Entity, now_ms: int) -> None:
@@ -405,12 +406,17 @@ class ReferencePartition:
         ]
         if saying and min(saying)[2] == 0:
             return "down", f"{min(saying)[1]} reports down"
-        bad = sorted(name for name, source in sources.items() if self._is_bad(source, now_ms))
+        known = {
+            name: source
+            for name, source in sources.items()
+            if now_ms - source.good_ms <= self.remove_after_ms
+        } or sources
+        bad = sorted(name for name, source in known.items() if self._is_bad(source, now_ms))
         faults = "; ".join(
             f"{name}: silent" if self._is_silent(sources[name], now_ms) else f"{name}: failed scrapes"
             for name in bad
         )
-        if len(bad) == len(sources):
+        if len(bad) == len(known):
             return "down", faults
         if not heads:
             return "unknown", "no measurement"
@@ -419,7 +425,7 @@ class ReferencePartition:
         stale = {
             metric
             for (metric, name), head in heads.items()
-            if now_ms - head.time_ms > self._gap_ms(sources[name].interval_ms)
+            if name in known and now_ms - head.time_ms > self._gap_ms(sources[name].interval_ms)
         }
         if stale:
             return "degraded", "stale: " + ", ".join(sorted(stale))
