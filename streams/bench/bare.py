@@ -5,6 +5,7 @@ Same domain functions, same batches, same order of acknowledgement; run as `pyth
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from streams.agents.deadletter import DeadLetters
 from streams.agents.twin import BATCH_MESSAGES, TwinStage
 from streams.domain.twin import Partition
-from streams.faust_app import BATCH_BYTES
+from streams.faust_app import BATCH_BYTES, DRAIN_BYTES
 from streams.kafka import client_options
 from streams.rulebook import load_rulebook
 from streams.settings import Settings, load_settings
@@ -38,6 +39,7 @@ class BareTable:
     def __init__(self, app: Any, topic: str, parts: dict[int, Partition]) -> None:
         self._app, self._topic, self.parts = app, topic, parts
         self.data = SimpleNamespace(data={})
+        self.refused: list[Any] = []
 
     async def publish(self, writes: Writes) -> None:
         """Write records to `state`, wait for Kafka's answers, then change memory."""
@@ -75,12 +77,27 @@ async def run(settings: Settings) -> None:
         while True:
             found = await consumer.getmany(timeout_ms=1_000, max_records=BATCH_MESSAGES)
             events = [SimpleNamespace(message=message) for messages in found.values() for message in messages]
+            for batch in _batches(events):
+                await stage.run(batch)
             if events:
-                await stage.run(events)
                 await consumer.commit()
     finally:
         await consumer.stop()
         await producer.stop()
+
+
+def _batches(events: list[Any]) -> Iterator[list[Any]]:
+    """Batches as long as the worker's."""
+    batch: list[Any] = []
+    size = 0
+    for event in events:
+        batch.append(event)
+        size += len(event.message.value or b"")
+        if size >= DRAIN_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 if __name__ == "__main__":

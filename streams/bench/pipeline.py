@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import repeat
 from statistics import median
 from typing import Any
 from zlib import crc32
@@ -119,20 +120,35 @@ async def _drain_log(run: Settings, module: tuple[str, ...], per_message: int, t
     """Fill `observation`, let a process apply it all, and return its updates a second."""
     await create_topics(run)
     ends = await _fill(run, per_message, turns)
+    seen: list[tuple[int, int, int]] = []
     async with process(run, *module) as child, state_reader(run) as reader:
-        stamps: list[int] = []
         waiting = dict(ends)
         async with asyncio.timeout(DEADLINE_S):
             while waiting:
                 if child.returncode is not None:
                     raise TwinError(f"{module[-1]} ended with {child.returncode} while it was measured")
                 for tp, messages in (await reader.getmany(timeout_ms=200)).items():
-                    stamps += (messages[0].timestamp, messages[-1].timestamp)
-                    newest = max(load_state_head(message.value)["version"] for message in messages)
-                    if newest >= waiting.get(tp.partition, 1 << 62):
+                    versions = [int(load_state_head(message.value)["version"]) for message in messages]
+                    seen += zip((m.timestamp for m in messages), repeat(tp.partition), versions)
+                    if max(versions) >= waiting.get(tp.partition, 1 << 62):
                         del waiting[tp.partition]
-    seconds = (max(stamps) - min(stamps)) / 1000
-    return NODES * turns / seconds
+    return _rate(seen, ends, per_message)
+
+
+def _rate(seen: list[tuple[int, int, int]], ends: dict[int, int], per_message: int) -> float:
+    """Updates a second, from when all partitions had begun to when all were at their ends.
+
+    A version is one more than the offset of a message, so it says how many messages are done.
+
+    Args:
+        seen: (time [ms], partition, version) of each record.
+    """
+    begun = max(min(at for at, number, _ in seen if number == each) for each in ends)
+    done = {
+        each: max(version for at, number, version in seen if number == each and at <= begun) for each in ends
+    }
+    ended = max(at for at, number, version in seen if version <= ends[number])
+    return sum(ends[each] - done[each] for each in ends) * per_message / (ended - begun) * 1000
 
 
 async def _fill(run: Settings, per_message: int, turns: int) -> dict[int, int]:

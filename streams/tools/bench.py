@@ -64,7 +64,7 @@ def _measure(part: str, settings: Settings, results: dict[str, Any], freshness_s
         }
     if part == "worker":
         return {
-            "hundred": asyncio.run(pipeline.throughput(settings, per_message=100, turns=60)),
+            "hundred": asyncio.run(pipeline.throughput(settings, per_message=100, turns=120)),
             "one": asyncio.run(pipeline.throughput(settings, per_message=1, turns=20)),
         }
     if part == "freshness":
