@@ -64,6 +64,11 @@ class Twin(click.Group):
         except TwinError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
+        except Exception as error:
+            if not _is_kafkas(error):
+                raise
+            click.echo(f"Error: Kafka: {error}; `twin check` says more", err=True)
+            sys.exit(1)
 
 
 @click.group(cls=Twin, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,6 +77,11 @@ class Twin(click.Group):
 def main(ctx: click.Context) -> None:
     """A digital twin of a compute continuum, kept as a stream. Settings are TWIN_* variables."""
     ctx.obj = _settings(ctx)
+
+
+def _is_kafkas(error: Exception) -> bool:
+    """Whether an error is the Kafka client's, told by name: importing it would slow every command down."""
+    return any(cls.__module__ == "aiokafka.errors" for cls in type(error).__mro__)
 
 
 def _settings(ctx: click.Context) -> Settings:

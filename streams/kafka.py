@@ -3,6 +3,8 @@
 import ssl
 from typing import Any
 
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.helpers import create_ssl_context
 
 from streams.errors import SettingsError
@@ -38,6 +40,33 @@ def client_options(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_sasl_username
         options["sasl_plain_password"] = password.get_secret_value() if password else ""
     return options
+
+
+async def check_access(settings: Settings) -> None:
+    """Fail at once where Kafka refuses us, which no waiting will change; where it is away, do nothing.
+
+    The clients log such a refusal and try for ever, or say only that they cannot connect.
+
+    Raises:
+        SettingsError: a server takes neither user nor password, or its certificate cannot be verified.
+    """
+    options = client_options(settings)
+    for server in options.pop("bootstrap_servers").split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            connection = await create_conn(host.strip("[]"), int(port), **options)
+        except (SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
+            raise SettingsError(
+                [f"TWIN_KAFKA_SASL_USERNAME and its companions: Kafka at {server} refuses them: {error}"]
+            ) from None
+        except ssl.SSLCertVerificationError as error:
+            raise SettingsError(
+                [f"TWIN_KAFKA_CA_FILE: the certificate of Kafka at {server}: {error.verify_message}"]
+            ) from None
+        except (KafkaError, OSError, TimeoutError):
+            continue
+        connection.close()
+        return
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

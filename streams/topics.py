@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from streams.errors import SettingsError, TwinError
-from streams.kafka import client_options
+from streams.kafka import check_access, client_options
 from streams.settings import Settings
 
 DAY_MS = 86_400_000
@@ -68,6 +68,7 @@ async def create_topics(settings: Settings) -> list[str]:
         SettingsError: a topic exists with another number of partitions.
         TwinError: Kafka refused a topic.
     """
+    await check_access(settings)
     topics = topics_of(settings)
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
@@ -100,7 +101,8 @@ async def create_topics(settings: Settings) -> list[str]:
 
 
 async def check_topics(settings: Settings) -> None:
-    """Raise SettingsError unless all topics exist with the partitions that the settings say."""
+    """Raise SettingsError unless Kafka takes us and all topics exist with the partitions of the settings."""
+    await check_access(settings)
     topics = topics_of(settings)
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()

@@ -179,7 +179,7 @@ class PrometheusSource:
     async def _query(self, promql: str, read: Callable[[Any], T]) -> T:
         base = URL(self.target.url)
         url = (base / "api/v1/query").with_query(base.query)
-        form = {"query": promql, "timeout": f"{self.target.timeout_s:g}s"}
+        form = {"query": promql, "timeout": f"{round(self.target.timeout_s * 1000)}ms"}
         if len(promql) < LONG_QUERY:
             answer = await self._fetcher.fetch(
                 self.target, accept="application/json", url=url.update_query(form)

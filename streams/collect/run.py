@@ -28,7 +28,7 @@ from streams.collect.ship import ROUND_BYTES, Shipper
 from streams.collect.target import Source, Target
 from streams.collect.targets import load_targets
 from streams.errors import SettingsError
-from streams.kafka import client_options
+from streams.kafka import check_access, client_options
 from streams.metrics import serve
 from streams.rulebook import RuleBook, load_rulebook
 from streams.settings import Settings
@@ -135,6 +135,7 @@ async def _connect(settings: Settings) -> AIOKafkaProducer:
             max_batch_size=ROUND_BYTES,
         )
         try:
+            await check_access(settings)
             await producer.start()
             await check_topics(settings)
         except KafkaError as error:

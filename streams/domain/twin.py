@@ -142,7 +142,9 @@ class Partition:
         target = f"{message['source']} {message['target']}"
         failed_ms = min(message["scraped_at_ms"], message["at_ms"])
         for place, key in enumerate(sorted(self._fed_by.get(target, ()))):
-            entity = states[key]
+            entity = states.get(key)
+            if entity is None:
+                continue  # its record did not decode
             if offset >= entity["version"] and is_newer_origin(entity, origin, message["origin_offset"]):
                 source = entity["targets"].index(target)
                 entity["seen_ms"] = max(entity["seen_ms"], failed_ms)
@@ -158,7 +160,9 @@ class Partition:
         self, offset: int, clock_ms: int, states: MutableMapping[str, State], changes: Changes
     ) -> Iterator[None]:
         for place, key in enumerate(self._take_due(clock_ms)):
-            entity = states[key]
+            entity = states.get(key)
+            if entity is None:
+                continue  # its record did not decode
             now_ms = max(entity["seen_ms"], clock_ms)
             if offset < entity["version"]:
                 self._schedule(key, max(entity["due_ms"], clock_ms + 1))

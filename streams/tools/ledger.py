@@ -103,7 +103,7 @@ class LedgerCount:
         draft.replace(path)
 
     def _take_state(self, record: ConsumerRecord) -> None:
-        books, key = self._books[record.partition], record.key.decode()
+        books, key = self._books[record.partition], record.key.decode(errors="replace")
         if record.value is None:
             books.states.pop(key, None)
             return

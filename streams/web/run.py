@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 
 from streams.errors import SettingsError
-from streams.kafka import client_options
+from streams.kafka import check_access
 from streams.settings import Settings
 from streams.web.app import create_web
 
@@ -53,7 +53,7 @@ async def run_web(settings: Settings) -> None:
     Raises:
         SettingsError: the address cannot be listened on, or no broker is configured.
     """
-    client_options(settings)  # fails now, with the variable's name, rather than in the background for ever
+    await check_access(settings)  # fails now, with the variable's name, not in the background for ever
     listener = listen(settings.web_host, settings.web_port)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
