@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 
-from streams.bench.pipeline import DEADLINE_S, of_run, process, state_reader
+from streams.bench.runs import DEADLINE_S, of_run, process, state_reader
 from streams.schemas import load_codec
 from streams.settings import Settings
 from streams.topics import create_topics

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from streams.bench.pipeline import environment, of_run, producer_of
+from streams.bench.runs import environment, of_run, producer_of
 from streams.bench.telegraf import fill_records, telegraf
 from streams.domain.sink import to_lines
 from streams.errors import TwinError

@@ -165,7 +165,7 @@ class Partition:
                 continue  # its record did not decode
             now_ms = max(entity["seen_ms"], clock_ms)
             if offset < entity["version"]:
-                self._schedule(key, max(entity["due_ms"], clock_ms + 1))
+                self._schedule(key, entity["due_ms"])
             elif self._is_forgotten(entity, now_ms):
                 self._remove(offset, key, entity, now_ms, states, changes)
             elif self._settle(key, entity, now_ms, changes, version=offset + 1):

@@ -13,8 +13,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from streams.bench import domain, pipeline
+from streams.bench import domain
 from streams.bench.down import dead_target
+from streams.bench.freshness import freshness, restart
+from streams.bench.throughput import throughput
 from streams.errors import TwinError
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
@@ -64,14 +66,14 @@ def _measure(part: str, settings: Settings, results: dict[str, Any], freshness_s
         }
     if part == "worker":
         return {
-            "hundred": asyncio.run(pipeline.throughput(settings, per_message=100, turns=120)),
-            "one": asyncio.run(pipeline.throughput(settings, per_message=1, turns=20)),
+            "hundred": asyncio.run(throughput(settings, per_message=100, turns=120)),
+            "one": asyncio.run(throughput(settings, per_message=1, turns=20)),
         }
     if part == "freshness":
         most = results.get("worker", {}).get("hundred", {}).get("worker_updates_per_s", 4_000.0)
-        return asyncio.run(pipeline.freshness(settings, most / 2, freshness_seconds))
+        return asyncio.run(freshness(settings, most / 2, freshness_seconds))
     if part == "restart":
-        return [asyncio.run(pipeline.restart(settings, entities)) for entities in (10_000, 100_000)]
+        return [asyncio.run(restart(settings, entities)) for entities in (10_000, 100_000)]
     if part == "down":
         return asyncio.run(dead_target(settings))
     from streams.bench.sink import bench_sink

@@ -33,6 +33,11 @@ def test_an_observation_of_nothing_passes() -> None:
     [
         ({"type": "rumour"}, "type", "'rumour' is not one of values, failure, clock"),
         ({"ids": []}, "arrays", "ids: 0 where 1 must be"),
+        (
+            {"kinds": ["node"] * 2, "ids": ["ws01"] * 2, "sizes": [1, 1], "attributes": [{}, {}]},
+            "arrays",
+            "ids: an entity occurs twice",
+        ),
         ({"sizes": [1, 1]}, "arrays", "sizes: 2 where 1 must be"),
         ({"sizes": [3]}, "arrays", "sizes, added up,: 3 where 2 must be"),
         ({"attributes": []}, "arrays", "attributes: 0 where 1 must be"),

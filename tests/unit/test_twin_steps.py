@@ -46,4 +46,34 @@ def test_without_a_loop_it_is_applied_at_once() -> None:
 
 
 def test_an_entity_without_a_source_is_unknown() -> None:
-    assert status_of(new_entity("live", "node", "n1"), T, [], [], []) == ("unknown", "no source")
+    assert status_of(new_entity("live", "node", "n1"), T, [], [], [], []) == ("unknown", "no source")
+
+
+def test_a_record_that_does_not_decode_is_passed_over() -> None:
+    partition, states = Partition(0, 5_000, 3_600_000, {}), dict[str, State]()
+    readings = {("node", "n1"): [("load1", 1.0, T)]}
+    partition.apply(0, values(T, "prom", (0, 1), readings, target="a", interval_ms=5_000), states)
+    states.clear()
+
+    failed = partition.apply(
+        1, failure(T + 5_000, "prom", (0, 2), target="a", scraped_at_ms=T + 5_000), states
+    )
+    ticked = partition.apply(2, clock(T + 60_000), states)
+
+    assert not failed.changed
+    assert not ticked.changed
+
+
+def test_a_clock_that_was_applied_before_changes_nothing_when_it_comes_again() -> None:
+    states: dict[str, State] = {}
+    readings = {("node", "n1"): [("load1", 1.0, T)]}
+    Partition(0, 5_000, 3_600_000, {}).apply(7, values(T, "prom", (0, 1), readings), states)
+    restarted = Partition(0, 5_000, 3_600_000, {})
+    for key, state in states.items():
+        restarted.restore(key, state)
+
+    again = restarted.apply(3, clock(T + 60_000), states)
+    new = restarted.apply(8, clock(T + 60_000), states)
+
+    assert not again.changed
+    assert new.changed == {"live/node/n1"}
