@@ -10,10 +10,10 @@ from streams import metrics
 from streams.agents import harmonize, twin
 from streams.domain.harmonize import Harmonizer
 from streams.domain.twin import Partition
-from streams.faust_app import new_app
+from streams.engine.faust_app import new_app
+from streams.engine.table import new_table
 from streams.rulebook import RuleBook
 from streams.settings import Settings
-from streams.table import new_table
 from streams.topics import topics_of
 
 log = structlog.get_logger(__name__)

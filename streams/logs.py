@@ -9,7 +9,7 @@ from streams.settings import Settings
 
 NOISY = (
     *("aiokafka", "faust", "mode", "kafka", "asyncio", "aiohttp.access", "uvicorn.access"),
-    *("streams.delivery", "streams.faust_app", "streams.table"),  # for classes of Faust's that we extend
+    "streams.engine",  # Faust logs under the modules of our subclasses of it
 )
 """Libraries that log per request or per rebalance step; they are heard from WARNING on."""
 

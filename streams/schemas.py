@@ -127,6 +127,5 @@ def fingerprint_id(schema: dict[str, Any]) -> int:
 
 
 def schema_folder() -> Path:
-    """Where the .avsc files are: beside the package in a checkout, inside it when installed."""
-    installed = Path(__file__).parent / "avro"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "schemas" / "avro"
+    """Where the .avsc files are: in the package; in a checkout that is a link to schemas/avro."""
+    return Path(__file__).parent / "avro"

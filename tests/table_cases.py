@@ -14,19 +14,19 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from streams import faust_app
 from streams.app import create_app
 from streams.domain.keys import entity_key, partition_of
 from streams.domain.observation import new_observation
 from streams.domain.twin import Partition
+from streams.engine import faust_app
+from streams.engine.faust_app import BATCH_BYTES, new_app
+from streams.engine.table import TwinTable, new_table, restore
 from streams.errors import InvalidMessageError
-from streams.faust_app import BATCH_BYTES, new_app
 from streams.kafka import client_options
 from streams.records import Observation, State
 from streams.rulebook import load_rulebook
 from streams.schemas import load_codec
 from streams.settings import Settings
-from streams.table import TwinTable, new_table, restore
 from streams.topics import topics_of
 from tests.factories import make_state
 from tests.services.replaying import assert_equal_to_replay

@@ -11,10 +11,10 @@ from prometheus_client import Counter
 
 from streams.agents.deadletter import DeadLetters
 from streams.domain.harmonize import Harmonizer
+from streams.engine.faust_app import BATCH_BYTES, drain, raw_topic
+from streams.engine.table import Writes, send_batches
 from streams.errors import InvalidMessageError
-from streams.faust_app import BATCH_BYTES, drain, raw_topic
 from streams.schemas import load_codec
-from streams.table import Writes, send_batches
 from streams.topics import Topics
 
 MESSAGES = Counter("twin_harmonize_messages_total", "Messages read from scrape and event", ["record"])

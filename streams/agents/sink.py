@@ -10,8 +10,8 @@ from prometheus_client import Counter
 
 from streams.agents.deadletter import DeadLetters
 from streams.domain.sink import Epochs
+from streams.engine.faust_app import drain, raw_topic
 from streams.errors import InvalidMessageError
-from streams.faust_app import drain, raw_topic
 from streams.metrics import Progress
 from streams.schemas import load_codec
 from streams.stores import Refusal, Store

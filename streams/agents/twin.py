@@ -15,11 +15,11 @@ from streams.domain.ledger import LEDGER_KIND
 from streams.domain.observation import check_observation, new_observation
 from streams.domain.ticks import TickRows
 from streams.domain.twin import Changes, Partition
+from streams.engine.faust_app import drain, raw_topic
+from streams.engine.table import TwinTable, Writes, send_batches
 from streams.errors import InvalidMessageError, TwinError
-from streams.faust_app import drain, raw_topic
 from streams.records import Observation
 from streams.schemas import load_codec
-from streams.table import TwinTable, Writes, send_batches
 from streams.topics import MAX_MESSAGE_BYTES, Topics
 
 T = TypeVar("T")

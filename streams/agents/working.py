@@ -6,10 +6,10 @@ from typing import Any
 from streams.domain.entity import REJECTED, add_source, new_entity
 from streams.domain.keys import split_key
 from streams.domain.twin import Changes
+from streams.engine.table import TwinTable
 from streams.errors import InvalidMessageError
 from streams.records import State
 from streams.schemas import load_codec
-from streams.table import TwinTable
 
 KEPT_FIELDS = (
     *("due_ms", "targets", "version", "epoch", "seen_ms", "source_names", "source_priorities"),

@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from streams.agents.deadletter import DeadLetters
 from streams.agents.twin import BATCH_MESSAGES, TwinStage
 from streams.domain.twin import Partition
-from streams.faust_app import BATCH_BYTES, DRAIN_BYTES
+from streams.engine.faust_app import BATCH_BYTES, DRAIN_BYTES
+from streams.engine.table import Writes, send_batches
 from streams.kafka import client_options
 from streams.rulebook import load_rulebook
 from streams.settings import Settings, load_settings
-from streams.table import Writes, send_batches
 from streams.topics import topics_of
 
 

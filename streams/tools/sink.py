@@ -10,8 +10,8 @@ from streams import metrics
 from streams.agents import sink as agent
 from streams.agents.sink import SinkStage
 from streams.collect.config import load_config
+from streams.engine.faust_app import new_app, run_app
 from streams.errors import StoreError
-from streams.faust_app import new_app, run_app
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.stores import Store, open_store

@@ -6,7 +6,7 @@ import click
 
 from streams.app import create_app, serve_metrics
 from streams.collect.config import load_config
-from streams.faust_app import run_app
+from streams.engine.faust_app import run_app
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.topics import check_topics

@@ -9,8 +9,8 @@ from streams.domain.view import entity_view
 from streams.domain.where import Where
 from streams.encoding import encode_json
 from streams.errors import InvalidMessageError
-from streams.held import Held
 from streams.replica import TwinReplica
+from streams.replica.held import Held
 
 MAX_CACHED = 20_000
 """[1] Entities whose JSON is kept: some 50 MB. Those beyond are encoded for each answer."""

@@ -37,7 +37,7 @@ async def collecting(settings: Settings) -> AsyncIterator[asyncio.Event]:
         stop.set()
         began = time.monotonic()
         await task
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 10
 
 
 @asynccontextmanager

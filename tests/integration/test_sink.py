@@ -102,7 +102,7 @@ async def test_progress_is_told_and_a_stop_is_quick(
     assert 'twin_sink_posts_total{outcome="kept"} 1.0' in text
     began = time.monotonic()
     assert await sink.stop() == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 12
 
 
 async def test_a_killed_sink_goes_on_where_it_was(

@@ -9,10 +9,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP
 
 from streams.domain.keys import partition_of
+from streams.engine.restored import read_restored
+from streams.engine.table import restore
 from streams.kafka import client_options
-from streams.restored import read_restored
 from streams.settings import Settings
-from streams.table import restore
 from streams.topics import topics_of
 from tests.services.topiclog import end_offsets, read_topic, send
 from tests.services.waiting import until

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from streams.changes import Change, Changes
 from streams.errors import TwinError
+from streams.replica.changes import Change, Changes
 
 VIEWS: dict[bytes, dict[str, Any]] = {b"live/node/a": {"n": 1}, b"live/node/b%2F1": {"n": 2}}
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.delivery import Delivery, OrderlyRecovery
+from streams.engine.delivery import Delivery, OrderlyRecovery
 from streams.errors import TwinError
 from streams.settings import Settings, load_settings
 

@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 from fastavro import parse_schema
 
-import streams.held
-import streams.holdings
+import streams.replica.held
+import streams.replica.holdings
 from streams.domain.entity import OUTCOMES
 from streams.domain.keys import entity_key
 from streams.errors import InvalidMessageError
-from streams.held import read_held
-from streams.holdings import Holdings
+from streams.replica.held import read_held
+from streams.replica.holdings import Holdings
 from streams.schemas import HEADER, AvroCodec, load_codec, load_schema
 from tests.factories import make_state
 
@@ -57,13 +57,13 @@ def test_a_record_of_an_older_release_is_read(monkeypatch: pytest.MonkeyPatch) -
     older = schema | {"fields": [field for field in schema["fields"] if field["name"] != "features"]}
     codec = AvroCodec("state", older)
     monkeypatch.setattr(
-        streams.held, "released_schemas", lambda _record: {codec.schema_id: parse_schema(older)}
+        streams.replica.held, "released_schemas", lambda _record: {codec.schema_id: parse_schema(older)}
     )
-    streams.held._prefix_schemas.cache_clear()
+    streams.replica.held._prefix_schemas.cache_clear()
 
     held = read_held(codec.encode(make_state(version=99)), 0)
 
-    streams.held._prefix_schemas.cache_clear()
+    streams.replica.held._prefix_schemas.cache_clear()
     assert held.version == 99
 
 
@@ -124,7 +124,7 @@ def test_a_replaced_worker_cannot_bring_a_removed_entity_back() -> None:
 
 
 def test_removals_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.holdings, "REMEMBERED_REMOVALS", 10)
+    monkeypatch.setattr(streams.replica.holdings, "REMEMBERED_REMOVALS", 10)
     holdings = Holdings("live")
 
     for number in range(15):
@@ -213,7 +213,7 @@ async def test_counts_are_summed_by_partition_and_source() -> None:
 
 def test_a_follower_that_was_dropped_is_forgotten() -> None:
     holdings = Holdings("live")
-    holdings.followers.add(streams.holdings.Changes(holdings.view))
+    holdings.followers.add(streams.replica.holdings.Changes(holdings.view))
     gc.collect()
 
     assert len(holdings.followers) == 0

@@ -1,6 +1,6 @@
 from types import SimpleNamespace
 
-from streams.lease import Lease
+from streams.engine.lease import Lease
 
 
 class Clock:

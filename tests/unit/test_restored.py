@@ -5,7 +5,7 @@ import pytest
 
 from streams.domain.keys import partition_of
 from streams.domain.ledger import ledger_key, new_ledger
-from streams.restored import Restored
+from streams.engine.restored import Restored
 from streams.schemas import HEADER, load_codec
 from tests.factories import make_state
 

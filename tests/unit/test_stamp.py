@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from streams.domain.stamp import make_stamp, oldest_observed_ms
 from streams.domain.view import entity_view
-from streams.held import Held
+from streams.replica.held import Held
 from tests.factories import make_state
 
 

@@ -6,12 +6,12 @@ from weakref import WeakSet
 
 import structlog
 
-from streams.changes import Changes
 from streams.domain.entity import OUTCOMES
 from streams.domain.keys import split_key
 from streams.domain.view import entity_view
 from streams.errors import InvalidMessageError
-from streams.held import Held, read_held
+from streams.replica.changes import Changes
+from streams.replica.held import Held, read_held
 
 REMEMBERED_REMOVALS = 10_000
 """[1] Removed entities whose version is remembered, so that a worker that slept through its own replacement

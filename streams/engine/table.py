@@ -14,12 +14,12 @@ from faust.tables import Table
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 
-from streams.delivery import OrderlyRecovery
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.twin import Partition
+from streams.engine.delivery import OrderlyRecovery
+from streams.engine.faust_app import generation_of
+from streams.engine.restored import Origin, Refused, read_restored
 from streams.errors import InvalidMessageError
-from streams.faust_app import generation_of
-from streams.restored import Origin, Refused, read_restored
 from streams.schemas import load_state_head
 from streams.settings import Settings
 

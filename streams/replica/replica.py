@@ -8,14 +8,14 @@ from typing import Any, Self
 
 from aiokafka import ConsumerRecord
 
-from streams.changes import Changes
 from streams.cursor import Cursor
 from streams.domain.keys import entity_key, split_key
 from streams.domain.stamp import Stamp, make_stamp, oldest_observed_ms
 from streams.errors import TwinError
-from streams.held import Held
-from streams.holdings import Holdings
 from streams.reader import TopicReader
+from streams.replica.changes import Changes
+from streams.replica.held import Held
+from streams.replica.holdings import Holdings
 from streams.settings import Settings
 from streams.topics import topics_of
 

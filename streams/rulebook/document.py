@@ -13,7 +13,7 @@ from jsonschema.validators import validator_for
 
 from streams.domain.documents import DocumentMapping, SeriesMapping
 from streams.domain.units import UNITS
-from streams.rulefile import Block
+from streams.rulebook.file import Block
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 

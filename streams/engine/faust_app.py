@@ -18,10 +18,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.auth import SASLMechanism
 from yarl import URL
 
-from streams.delivery import Delivery, OrderlyRecovery
+from streams.engine.delivery import Delivery, OrderlyRecovery
+from streams.engine.lease import Lease
 from streams.errors import TwinError
 from streams.kafka import REQUEST_TIMEOUT_MS, client_options, tls_context
-from streams.lease import Lease
 from streams.settings import Settings
 
 EMBEDDED_SESSION_MS = 2_000

@@ -21,8 +21,8 @@ from streams.domain.selector import Selector, parse_selector
 from streams.domain.template import Template, parse_template
 from streams.domain.units import UNITS, conversion, counter_unit
 from streams.errors import InvalidRuleError
-from streams.ruledocument import read_document
-from streams.rulefile import Block
+from streams.rulebook.document import read_document
+from streams.rulebook.file import Block
 
 KINDS = ("cluster", "nodepool", "node", "device", "link", "job")
 """Kinds of entity that a pack may give (DESIGN, the entity record); worlds come from events."""

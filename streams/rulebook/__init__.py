@@ -8,10 +8,10 @@ from streams.domain.catalogue import FORMS, Catalogue, Metric
 from streams.domain.rules import RulePack
 from streams.domain.units import UNITS
 from streams.errors import InvalidRuleError
-from streams.rulefile import Block, read_yaml
-from streams.rulereader import read_pack
+from streams.rulebook.file import Block, read_yaml
+from streams.rulebook.reader import read_pack
 
-RULES_FOLDER = Path(__file__).parent / "rules"
+RULES_FOLDER = Path(__file__).parent.parent / "rules"
 """The catalogue and the packs that come with the twin."""
 
 
