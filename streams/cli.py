@@ -1,5 +1,6 @@
 """The commands of `twin`; the only place that builds Settings."""
 
+import asyncio
 import sys
 from importlib import import_module
 from typing import Any
@@ -97,6 +98,10 @@ def _settings(ctx: click.Context) -> Settings:
     if settings.kafka_bootstrap_servers is None and not alone:
         settings = _those_of_running(settings)
     configure_logs(settings)
+    if settings.schema_registry_url and not alone:
+        from streams.registry import use_registry
+
+        asyncio.run(use_registry(settings))
     return settings
 
 

@@ -30,6 +30,16 @@ class AvroCodec:
         self._parsed = parse_schema(schema)
         self._header = HEADER.pack(0, self.schema_id)
 
+    def use_id(self, schema_id: int) -> None:
+        """Write this id, a registry's; what was written with the one before stays readable."""
+        self.also_reads(self.schema_id, self.schema)
+        self.schema_id = schema_id
+        self._header = HEADER.pack(0, schema_id)
+
+    def also_reads(self, schema_id: int, schema: dict[str, Any]) -> None:
+        """Read what was written by another schema, or under another id."""
+        released_schemas(self.record)[schema_id] = parse_schema(schema)
+
     def encode(self, value: Any) -> bytes:
         """Framed bytes of a record (a TypedDict of records.py)."""
         out = BytesIO()
@@ -64,9 +74,8 @@ class AvroCodec:
             return schemaless_reader(stream, writer, self._parsed)
         except InvalidMessageError:
             raise
-        except (
-            Exception
-        ) as error:  # fastavro raises whatever its decoders meet: EOFError, IndexError, UnicodeError, …
+        # fastavro raises whatever its decoders meet: EOFError, IndexError, UnicodeError, …
+        except Exception as error:
             raise InvalidMessageError(
                 "avro", f"not a {self.record} record: {type(error).__name__}: {error}"
             ) from error
@@ -87,11 +96,13 @@ def load_schema(record: str) -> dict[str, Any]:
 @cache
 def released_schemas(record: str) -> dict[int, Any]:
     """Parsed schemas of earlier releases of a record, by their ids."""
-    found: dict[int, Any] = {}
-    for path in sorted((schema_folder() / "released").glob(f"{record}-*.avsc")):
-        schema = json.loads(path.read_text())
-        found[fingerprint_id(schema)] = parse_schema(schema)
-    return found
+    return {fingerprint_id(schema): parse_schema(schema) for schema in released_sources(record)}
+
+
+def released_sources(record: str) -> list[dict[str, Any]]:
+    """Schemas of earlier releases of a record as they stand in their files, oldest first."""
+    paths = sorted((schema_folder() / "released").glob(f"{record}-*.avsc"))
+    return [json.loads(path.read_text()) for path in paths]
 
 
 @cache

@@ -13,6 +13,7 @@ from streams.domain.keys import entity_key, split_key
 from streams.domain.stamp import Stamp, make_stamp, oldest_observed_ms
 from streams.errors import TwinError
 from streams.reader import TopicReader
+from streams.registry import use_registry
 from streams.replica.changes import Changes
 from streams.replica.held import Held
 from streams.replica.holdings import Holdings
@@ -45,6 +46,7 @@ class TwinReplica(Mapping[tuple[str, str], dict[str, Any]]):
         self, settings: Settings, world: str = "live", on_seen: Callable[[int], None] | None = None
     ) -> None:
         self.world = world
+        self._settings = settings
         self._on_seen = on_seen
         self._holdings = Holdings(world)
         self._reader = TopicReader(
@@ -68,6 +70,7 @@ class TwinReplica(Mapping[tuple[str, str], dict[str, Any]]):
             SettingsError: no broker is configured, or its certificates cannot be used.
             TwinError: Kafka does not answer, or the topic does not exist.
         """
+        await use_registry(self._settings)
         await self._reader.start()
         if self._reader.task is not None:
             self._reader.task.add_done_callback(self._end_followers)
