@@ -35,7 +35,7 @@ FRESHNESS = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60),
 )
 
-BATCH_MESSAGES = 256
+BATCH_MESSAGES = 512
 """[1] Most messages that are applied before Kafka is asked to take what came of them."""
 
 CLOCK_S = 1.0
