@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from streams.bench.load import INTERVAL_MS, observation, scrape
 from streams.bench.runs import DEADLINE_S, of_run, process, producer_of, state_reader
+from streams.domain.keys import partition_of
 from streams.domain.twin import Partition
 from streams.errors import TwinError
 from streams.records import State
@@ -144,13 +145,13 @@ async def _fill_states(run: Settings, entities: int) -> None:
     async with producer_of(run) as producer:
         for first in range(0, entities, 100):
             states: dict[str, State] = {}
-            number = first // 100 % run.partitions
-            part = Partition(number, INTERVAL_MS, 3_600_000, {})
+            part = Partition(0, INTERVAL_MS, 3_600_000, {})
             for turn in range(3):
                 part.apply(
                     turn, observation(first, 100, turn, now_ms - 9_000 + turn * 3_000, 0, turn), states
                 )
             for key, state in states.items():
                 state["version"] = 0
-                await producer.send(topic, codec.encode(state), key=key.encode(), partition=number)
+                home = partition_of(key, run.partitions)
+                await producer.send(topic, codec.encode(state), key=key.encode(), partition=home)
         await producer.flush()

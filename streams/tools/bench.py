@@ -49,7 +49,7 @@ def bench(settings: Settings, only: tuple[str, ...], freshness_seconds: float, w
     rows = [row for part in wanted for row in _rows(part, results[part])]
     _print(rows)
     if write:
-        _write(rows, results)
+        _write(results)
 
 
 def _measure(part: str, settings: Settings, results: dict[str, Any], freshness_seconds: float) -> Any:
@@ -157,38 +157,40 @@ def _print(rows: list[Row]) -> None:
     Console().print(table)
 
 
-def _write(rows: list[Row], results: dict[str, Any]) -> None:
+def _write(results: dict[str, Any]) -> None:
+    """Put what was measured into docs/figures.json, beside what was measured before, and make the page of it."""
     folder = Path("docs")
     if not folder.is_dir():
         raise TwinError(
             "there is no folder docs here to write figures.md to: run it in the checkout, or --no-write"
         )
-    about = {
-        "commit": _commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    (folder / "figures.json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    data = folder / "figures.json"
+    parts = json.loads(data.read_text()) if data.exists() else {}
+    for part, found in results.items():
+        parts[part] = {
+            "commit": _commit(),
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            "found": found,
+        }
+    data.write_text(json.dumps(parts, indent=1) + "\n")
     lines = [
         "# Figures",
         "",
-        "Written by `make bench`; raw values are in `figures.json`. The machine is shared and noisy:"
-        " the ratios, each from one run, say more than the absolute figures.",
+        "Written by `make bench`; raw values, machine and time of each are in `figures.json`. The machine is shared"
+        " and noisy: the ratios, each from one run, say more than the absolute figures.",
         "",
-        f"Commit {about['commit']}, {about['at']}, {about['machine']}.",
-        "",
-        "| figure | reach | measured | |",
-        "|---|---|---|---|",
-        *(
-            f"| {what} | {reach} | {measured} | {'' if good else 'not reached'} |"
-            for what, reach, measured, good in rows
-        ),
-        "",
+        "| figure | reach | measured | | commit |",
+        "|---|---|---|---|---|",
     ]
+    for part in (part for part in PARTS if part in parts):
+        for what, reach, got, good in _rows(part, parts[part]["found"]):
+            lines.append(
+                f"| {what} | {reach} | {got} | {'' if good else 'not reached'} | {parts[part]['commit']} |"
+            )
     notes = folder / "figures-notes.md"
-    if notes.exists():
-        lines.append(notes.read_text())
-    (folder / "figures.md").write_text("\n".join(lines))
+    page = "\n".join(lines) + "\n" + ("\n" + notes.read_text() if notes.exists() else "")
+    (folder / "figures.md").write_text(page)
 
 
 def _commit() -> str:
