@@ -17,7 +17,7 @@ ARGS :=
 CODE := streams tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit coverage integration test-services services services-stop \
+.PHONY: help setup demo test lint unit coverage properties integration test-services services services-stop \
 	bench soak lock format secrets clean
 
 help: ## This list
@@ -69,6 +69,9 @@ unit: setup ## Unit tests
 
 coverage: setup ## Unit tests, and whether they reach all branches of streams/domain
 	$(PYTEST) tests/unit --cov $(ARGS)
+
+properties: setup ## The twin beside the slow model, on 2,000 logs for each property
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/unit/test_twin_properties.py --timeout 0 $(ARGS)
 
 integration: setup ## Tests on the embedded broker
 	$(PYTEST) tests/integration $(ARGS)
