@@ -6,9 +6,10 @@ from typing import Any
 
 import psutil
 
-from streams.bench.load import INTERVAL_MS, METRICS, observation, scrape
+from streams.bench.load import INTERVAL_MS, observation, scrape
 from streams.domain.harmonize import Harmonizer
 from streams.domain.keys import entity_key
+from streams.domain.observation import new_observation
 from streams.domain.twin import Partition
 from streams.records import State
 from streams.rulebook import RuleBook
@@ -75,14 +76,14 @@ def _run_updates(part: Partition, table: dict[str, bytes], entities: int, update
         turn, chunk = 1 + number // per_turn, number % per_turn
         at_ms = START_MS + turn * INTERVAL_MS + chunk * INTERVAL_MS // per_turn
         message = observation(chunk * 100, 100, turn, at_ms, 0, offset)
-        clock = {**observation(0, 0, 0, at_ms, 0, -1), "type": "clock"}
+        clock = new_observation("clock", at_ms)
         started = time.perf_counter()
         states = {
             key: codec.decode(table[key]) for key in (entity_key("live", "node", id) for id in message["ids"])
         }
         part.apply(offset, message, states)
         if number % 10 == 9:
-            part.apply(offset + 1, clock, _Loading(states, table))  # type: ignore[arg-type]
+            part.apply(offset + 1, clock, _Loading(states, table))
         table.update({key: codec.encode(state) for key, state in states.items()})
         seconds += time.perf_counter() - started
         offset += 2
@@ -116,7 +117,3 @@ def _one_state() -> State:
     states: dict[str, State] = {}
     Partition(0, INTERVAL_MS, 3_600_000, {}).apply(0, observation(0, 1, 0, START_MS, 0, 0), states)
     return next(iter(states.values()))
-
-
-METRICS_PER_NODE = len(METRICS)
-"""[1]"""

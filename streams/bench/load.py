@@ -81,10 +81,8 @@ HOST_SERIES = (
     "host_disk_free_bytes",
     "host_temperature_celsius",
     "host_load1",
-    "host_memory_used_bytes",
-    "host_power_watts",
 )
-"""Series of the `host` pack that a made-up scrape has; those that no rule maps are only counted."""
+"""Series of the `host` pack that a made-up scrape has."""
 
 
 def scrape(first: int, count: int, turn: int, at_ms: int) -> Scrape:
@@ -106,7 +104,7 @@ def scrape(first: int, count: int, turn: int, at_ms: int) -> Scrape:
             numbers[9],
             wave / 10,
         )
-        for name, value in zip(HOST_SERIES, row, strict=False):
+        for name, value in zip(HOST_SERIES, row, strict=True):
             series.append(f'{name}{{node="bench{node}"}}')
             values.append(value)
     return Scrape(

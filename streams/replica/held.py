@@ -28,10 +28,6 @@ class Held(NamedTuple):
     complete: bool
     value: bytes
 
-    def is_older_than(self, other: "Held") -> bool:
-        """Whether `other` was written later, by the same worker or by one that took over."""
-        return (self.epoch, self.version) < (other.epoch, other.version)
-
     def decode(self) -> Any:
         """The whole record (a `State`).
 

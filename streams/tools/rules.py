@@ -25,6 +25,12 @@ from streams.tools.ruleprint import (
 )
 from streams.tools.rulesource import Access, Taken, take
 
+token_option = click.option(
+    "--bearer-token-file", type=click.Path(exists=True, path_type=Path), help="File with a token."
+)
+ca_option = click.option(
+    "--ca-file", type=click.Path(exists=True, path_type=Path), help="CA certificates (PEM)."
+)
 rules_option = click.option(
     "--rules",
     "extra",
@@ -62,8 +68,8 @@ def show_packs(settings: Settings, pack: str | None, extra: tuple[Path, ...]) ->
 @pack_option
 @rules_option
 @click.option("--all", "everything", is_flag=True, help="List everything, however much it is.")
-@click.option("--bearer-token-file", type=click.Path(exists=True, path_type=Path), help="File with a token.")
-@click.option("--ca-file", type=click.Path(exists=True, path_type=Path), help="CA certificates (PEM).")
+@token_option
+@ca_option
 @click.pass_obj
 def lint_scrapes(
     settings: Settings,
@@ -103,8 +109,8 @@ def lint_scrapes(
 @pack_option
 @rules_option
 @click.option("--json", "as_json", is_flag=True, help="Print the observations as JSON.")
-@click.option("--bearer-token-file", type=click.Path(exists=True, path_type=Path), help="File with a token.")
-@click.option("--ca-file", type=click.Path(exists=True, path_type=Path), help="CA certificates (PEM).")
+@token_option
+@ca_option
 @click.pass_obj
 def dry_run(
     settings: Settings,
