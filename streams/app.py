@@ -8,7 +8,6 @@ import structlog
 
 from streams import metrics
 from streams.agents import harmonize, twin
-from streams.domain.harmonize import Harmonizer
 from streams.domain.twin import Partition
 from streams.engine.faust_app import new_app
 from streams.engine.table import new_table
@@ -23,10 +22,12 @@ def create_app(settings: Settings, rulebook: RuleBook) -> Any:
     """scrape, event -> harmonize -> observation -> twin -> tick, state."""
     app = new_app(settings, "worker")
     topics = topics_of(settings)
-    ceilings = rulebook.catalogue.ceilings()
+    ceilings, limits = rulebook.catalogue.ceilings(), rulebook.catalogue.limits()
 
     def new_partition(number: int) -> Partition:
-        return Partition(number, settings.step_ms, int(settings.remove_after_s * 1000), ceilings)
+        return Partition(
+            number, settings.step_ms, int(settings.remove_after_s * 1000), ceilings, limits=limits
+        )
 
     async def guard(error: Exception) -> None:
         """End the process: what was not acknowledged is delivered again to the next one."""
@@ -36,9 +37,7 @@ def create_app(settings: Settings, rulebook: RuleBook) -> Any:
 
     sends_to = (topics["observation"], topics["tick"], topics["state"], topics["deadletter"])
     table = new_table(app, settings, topics["state"], sends_to, new_partition)
-    progress = harmonize.attach(
-        app, topics, Harmonizer(rulebook.packs, rulebook.catalogue, settings.partitions), guard
-    )
+    progress = harmonize.attach(app, topics, harmonize.Harmonizing(rulebook, settings.partitions), guard)
     twin.attach(app, topics, table, progress.clock_ms, guard)
     app.twin_table = table
     return app

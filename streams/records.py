@@ -56,6 +56,22 @@ class Observation(TypedDict):
     metrics: list[int]
     values: list[float]
     times_ms: list[int]
+    event_id: str
+    body: str
+
+
+class Scenario(TypedDict):
+    """What faults changed of an entity."""
+
+    faults: list[str]
+    names: list[str]
+    values: list[float]
+    times_ms: list[int]
+    frozen_faults: list[str]
+    frozen_names: list[str]
+    frozen_values: list[float]
+    frozen_times_ms: list[int]
+    hidden: bool
 
 
 class State(TypedDict):
@@ -100,6 +116,7 @@ class State(TypedDict):
     world: str
     kind: str
     id: str
+    scenario: Scenario | None
 
 
 class Tick(TypedDict):

@@ -75,6 +75,16 @@ class Settings(BaseSettings):
 
     web_host: str = Field("127.0.0.1", description="address of the web role")
     web_port: int = Field(8010, ge=0, le=65_535, description="port of the web role; 0 = any free one")
+    decice_mem_unit: Literal["MiB", "GB"] = Field(
+        "MiB", description="unit of mem_total in DECICE documents; GB for schedulers that multiply by 1024"
+    )
+    internal_api_key: SecretStr | None = Field(
+        None, description="what X-Internal-Api-Key must say on DECICE's POST routes; unset: none is asked for"
+    )
+    internal_api_key_file: Path | None = Field(None, description="file with that key")
+    max_age_s: float = Field(
+        60.0, gt=0, description="[s] POST /pool answers 503 when the state is older than this"
+    )
     metrics_host: str = Field("127.0.0.1", description="address of /metrics of roles without a web server")
     metrics_port: int = Field(0, ge=0, le=65_535, description="port of it; 0 = any free one")
 
@@ -115,6 +125,11 @@ class Settings(BaseSettings):
     def sasl_password(self) -> SecretStr | None:
         """The password itself or the content of its file; read when asked for."""
         return self.kafka_sasl_password or _read_secret(self.kafka_sasl_password_file)
+
+    @property
+    def api_key(self) -> SecretStr | None:
+        """The key of DECICE's POST routes itself or the content of its file; read when asked for."""
+        return self.internal_api_key or _read_secret(self.internal_api_key_file)
 
     @property
     def token(self) -> SecretStr | None:

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from streams.domain.keys import entity_key, partition_of
-from streams.records import State
+from streams.records import Scenario, State
 from streams.schemas import load_codec
 
 NAN = float("nan")
@@ -54,11 +54,28 @@ def make_state(**overrides: Any) -> State:
         "world": "live",
         "kind": "node",
         "id": "ws01",
+        "scenario": None,
     }
     unknown = set(overrides) - set(state)
     if unknown:
         raise TypeError(f"a state has no {', '.join(sorted(unknown))}")
     return cast(State, state | overrides)
+
+
+def make_scenario(**overrides: Any) -> Scenario:
+    """A scenario that changes nothing; fields as in state.avsc."""
+    scenario: dict[str, Any] = {
+        "faults": [],
+        "names": [],
+        "values": [],
+        "times_ms": [],
+        "frozen_faults": [],
+        "frozen_names": [],
+        "frozen_values": [],
+        "frozen_times_ms": [],
+        "hidden": False,
+    }
+    return cast(Scenario, scenario | overrides)
 
 
 def encode_state(state: State, partitions: int) -> tuple[bytes, bytes, int]:

@@ -1,6 +1,7 @@
 """A web role that runs in the test's own loop, and a client that checks its answers against its schemas."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -44,6 +45,20 @@ class Client:
         elif schema is not None:
             assert answer.status in (200, 503), answer
             self.check(answer, schema)
+        return answer
+
+    async def post(self, path: str, document: Any, headers: dict[str, str] | None = None) -> Answer:
+        """Post JSON."""
+        return await self.send(
+            path, json.dumps(document).encode(), {"Content-Type": "application/json"} | (headers or {})
+        )
+
+    async def send(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """Post a body as it is."""
+        async with self.session.post(self.url + path, data=io.BytesIO(body), headers=headers) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+        if answer.headers.get("Content-Type") == "application/problem+json":
+            self.check(answer, "problem")
         return answer
 
     def check(self, answer: Answer, schema: str) -> None:

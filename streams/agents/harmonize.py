@@ -1,7 +1,6 @@
 """scrape and event -> harmonize -> observation, or deadletter."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,21 +9,26 @@ from faust.types import TP
 from prometheus_client import Counter
 
 from streams.agents.deadletter import DeadLetters
+from streams.domain.commands import observations_of
 from streams.domain.harmonize import Harmonizer
+from streams.domain.imports import scrape_of
 from streams.engine.faust_app import BATCH_BYTES, drain, raw_topic
 from streams.engine.table import Writes, send_batches
 from streams.errors import InvalidMessageError
+from streams.events import check_resolved, event_record, read_event
+from streams.records import Observation, Scrape
+from streams.rulebook import RuleBook
 from streams.schemas import load_codec
 from streams.topics import Topics
 
 MESSAGES = Counter("twin_harmonize_messages_total", "Messages read from scrape and event", ["record"])
 UNMAPPED = Counter("twin_harmonize_unmapped_series_total", "Series that no rule maps", ["source"])
 
+Refusal = tuple[str, str]
+"""Reason and text of a dead letter."""
+
 BATCH_MESSAGES = 200
 """[1] Most scrapes that are harmonised before Kafka is asked to take them."""
-
-EVENT_TYPES = ("collect.now",)
-"""Types of event that this release knows; the collector acts on them, here they are only checked."""
 
 
 class Progress:
@@ -58,8 +62,69 @@ class Progress:
         return min(times) or None
 
 
+class Harmonizing:
+    """What scrapes and events become: observations, by the partition that they are for."""
+
+    def __init__(self, rulebook: RuleBook, partitions: int) -> None:
+        self._catalogue = rulebook.catalogue
+        self._forms = rulebook.catalogue.forms()
+        self._partitions = partitions
+        self._harmonizer = Harmonizer(rulebook.packs, rulebook.catalogue, partitions)
+
+    def scrape(self, message: Any, now_ms: int, writes: Writes) -> list[Refusal]:
+        """Add the observations of a scrape to `writes`; return what was rejected of it."""
+        return self._harmonize(load_codec("scrape").decode(message.value), message, "scrape", now_ms, writes)
+
+    def event(self, message: Any, now_ms: int, writes: Writes) -> list[Refusal]:
+        """Add what an event becomes to `writes`; the collector acts on cues, here they are only checked."""
+        event = read_event(message.value, self._catalogue)
+        check_resolved(event)
+        record, body = event_record(event), event.body.model_dump()
+        if event.type == "import":
+            return self._harmonize(scrape_of(record, body), message, "event", now_ms, writes)
+        if event.type == "collect.now":
+            return []
+        found = observations_of(
+            record,
+            body,
+            partitions=self._partitions,
+            forms=self._forms,
+            partition=message.partition,
+            offset=message.offset,
+            now_ms=now_ms,
+        )
+        return [
+            refusal
+            for partition, observation in found
+            for refusal in _add(writes, partition, event.world.encode(), observation)
+        ]
+
+    def _harmonize(
+        self, scrape: Scrape, message: Any, origin: str, now_ms: int, writes: Writes
+    ) -> list[Refusal]:
+        result = self._harmonizer.harmonize(
+            scrape, origin=origin, partition=message.partition, offset=message.offset, at_ms=now_ms
+        )
+        refused = [(rejection.reason, rejection.error) for rejection in result.rejected]
+        key = f"{scrape['source']}/{scrape['target']}".encode()
+        for partition, observation in result.observations:
+            refused += _add(writes, partition, key, observation)
+        if result.unmapped:
+            UNMAPPED.labels(scrape["source"]).inc(sum(result.unmapped.values()))
+        return refused
+
+
+def _add(writes: Writes, partition: int, key: bytes, observation: Observation) -> list[Refusal]:
+    value = load_codec("observation").encode(observation)
+    if len(value) > BATCH_BYTES:
+        ids = ", ".join(observation["ids"][:3])
+        return [("too_large", f"an observation of {len(value)} bytes, of {ids[:100]}")]
+    writes.setdefault(partition, []).append((key, value))
+    return []
+
+
 def attach(
-    app: Any, topics: Topics, harmonizer: Harmonizer, guard: Callable[[Exception], Awaitable[None]]
+    app: Any, topics: Topics, harmonizing: Harmonizing, guard: Callable[[Exception], Awaitable[None]]
 ) -> Progress:
     """Add the harmonize agent to the app."""
     progress = Progress(app, topics)
@@ -70,12 +135,13 @@ def attach(
         """Maps scrapes to the catalogue's names and units and sends each entity's values to its partition.
 
         Reads: scrape, event. Writes: observation, deadletter (a scrape that does not decode or names an
-        unknown pack; a value that is not finite or out of range; a malformed event).
+        unknown pack; a value that is not finite or out of range; an event that is malformed, unresolved or
+        would touch live).
         """
         async for event in stream.noack().events():
             try:
                 events = await app.delivery.current(drain(stream, event, BATCH_MESSAGES))
-                await _harmonize_batch(app, topics, harmonizer, letters, events)
+                await _harmonize_batch(app, topics, harmonizing, letters, events)
                 progress.note(events)
             except Exception as error:  # noqa: BLE001  # Faust would lose the batch: end the process instead
                 await guard(error)
@@ -88,7 +154,7 @@ def attach(
 async def _harmonize_batch(
     app: Any,
     topics: Topics,
-    harmonizer: Harmonizer,
+    harmonizing: Harmonizing,
     letters: DeadLetters,
     events: list[Any],
 ) -> None:
@@ -99,50 +165,11 @@ async def _harmonize_batch(
         record = topics.record_of(event.message.topic)
         MESSAGES.labels(record).inc()
         try:
-            if record == "event":
-                check_event(event.message.value)
-            else:
-                refused += [
-                    (event, *refusal) for refusal in _harmonize(harmonizer, event.message, now_ms, writes)
-                ]
+            work = harmonizing.event if record == "event" else harmonizing.scrape
+            refused += [(event, *refusal) for refusal in work(event.message, now_ms, writes)]
         except InvalidMessageError as error:
             refused.append((event, error.reason, str(error)))
         await asyncio.sleep(0)
     if refused:
         await letters.send_all(refused)
     await send_batches(app, topics["observation"], writes)
-
-
-def _harmonize(harmonizer: Harmonizer, message: Any, now_ms: int, writes: Writes) -> list[tuple[str, str]]:
-    """Add the observations of a scrape to `writes`; return what was rejected of it."""
-    scrape = load_codec("scrape").decode(message.value)
-    result = harmonizer.harmonize(scrape, partition=message.partition, offset=message.offset, at_ms=now_ms)
-    refused = [(rejection.reason, rejection.error) for rejection in result.rejected]
-    key = f"{scrape['source']}/{scrape['target']}".encode()
-    encode = load_codec("observation").encode
-    for partition, observation in result.observations:
-        value = encode(observation)
-        if len(value) > BATCH_BYTES:
-            ids = ", ".join(observation["ids"][:3])
-            refused.append(("too_large", f"an observation of {len(value)} bytes, of {ids[:100]}"))
-        else:
-            writes.setdefault(partition, []).append((key, value))
-    if result.unmapped:
-        UNMAPPED.labels(scrape["source"]).inc(sum(result.unmapped.values()))
-    return refused
-
-
-def check_event(value: bytes | None) -> None:
-    """Raise InvalidMessageError unless the bytes are an event of a known type with a well-formed body."""
-    event = load_codec("event").decode(value)
-    if event["type"] not in EVENT_TYPES:
-        raise InvalidMessageError(
-            "event_type", f"type: {event['type']!r} is not one of {', '.join(EVENT_TYPES)}"
-        )
-    try:
-        body = json.loads(event["body"])
-    except ValueError as error:
-        raise InvalidMessageError("event_body", f"body: not JSON: {error}") from error
-    sources = body.get("sources", []) if isinstance(body, dict) else None
-    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
-        raise InvalidMessageError("event_body", "body: must be an object whose `sources` is a list of names")

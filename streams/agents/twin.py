@@ -10,11 +10,12 @@ from prometheus_client import Counter, Histogram
 
 from streams.agents.deadletter import DeadLetters
 from streams.agents.working import Working
+from streams.domain.changes import Changes, write_order
 from streams.domain.entity import OUTCOMES
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.observation import check_observation, new_observation
 from streams.domain.ticks import TickRows
-from streams.domain.twin import Changes, Partition
+from streams.domain.twin import Partition
 from streams.engine.faust_app import drain, raw_topic
 from streams.engine.table import TwinTable, Writes, send_batches
 from streams.errors import InvalidMessageError, TwinError
@@ -61,7 +62,8 @@ def attach(
         """Applies observations to the records of entities and closes ticks; the only writer of the table.
 
         Reads: observation. Writes: tick, then state (the table's changelog), deadletter (a message that
-        does not decode or whose arrays do not fit together, a record that grew too large).
+        does not decode or whose arrays do not fit together, a record that grew too large, an event that its
+        world cannot take).
         """
         async for event in stream.noack().events():
             try:
@@ -169,12 +171,12 @@ class TwinStage:
         try:
             message: Observation = load_codec("observation").decode(event.message.value)
             check_observation(message)
+            for _ in part.steps(event.message.offset, message, work, changes):
+                await asyncio.sleep(0)
         except InvalidMessageError as error:
             await self._letters.send(event, error)
             return
-        for _ in part.steps(event.message.offset, message, work, changes):
-            await asyncio.sleep(0)
-        if message["type"] == "values":
+        if message["type"] == "values" and message["world"] == "live":
             received.append(message["scraped_at_ms"])
 
     async def _encode(
@@ -187,11 +189,12 @@ class TwinStage:
     ) -> None:
         ticks, states, ledgers = writes
         encode = load_codec("state").encode
-        for place, key in enumerate(sorted(changes.changed)):
+        order = sorted((write_order(key, is_removal=work.get(key) is None), key) for key in changes.changed)
+        for place, (_, key) in enumerate(order):
             entity = work.get(key)
             value = encode(entity) if entity is not None else None
-            is_ledger = f"/{LEDGER_KIND}/" in key
-            if entity is not None and value is not None and len(value) > MAX_MESSAGE_BYTES and not is_ledger:
+            is_ledger, is_ours = f"/{LEDGER_KIND}/" in key, "/_" in key
+            if entity is not None and value is not None and len(value) > MAX_MESSAGE_BYTES and not is_ours:
                 value = encode(work.give_up(key, entity, changes))
                 reason = (
                     f"{key}: a record of more than {MAX_MESSAGE_BYTES} bytes; its new samples are rejected"

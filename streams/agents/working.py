@@ -3,9 +3,9 @@
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from streams.domain.changes import Changes
 from streams.domain.entity import REJECTED, add_source, new_entity
 from streams.domain.keys import split_key
-from streams.domain.twin import Changes
 from streams.engine.table import TwinTable
 from streams.errors import InvalidMessageError
 from streams.records import State

@@ -1,5 +1,6 @@
 """The made-up cluster that the measurements use: node_exporter-like gauges and counters, 12 a node."""
 
+from streams.domain.observation import new_observation
 from streams.records import Observation, Scrape
 
 METRICS = (
@@ -44,30 +45,24 @@ def values_of(node: int, turn: int) -> list[float]:
 def observation(first: int, count: int, turn: int, at_ms: int, partition: int, offset: int) -> Observation:
     """One observation of `count` nodes from number `first` on, all sampled at `at_ms`."""
     size = len(METRICS)
-    return Observation(
-        type="values",
-        at_ms=at_ms,
-        world="live",
-        source="bench",
-        priority=50,
-        target=f"bench://{first}",
-        interval_ms=INTERVAL_MS,
-        scraped_at_ms=at_ms,
-        simulated=True,
-        origin_topic="scrape",
-        origin_partition=partition,
-        origin_offset=offset,
-        reason="",
-        kinds=["node"] * count,
-        ids=[f"bench{first + i}" for i in range(count)],
-        sizes=[size] * count,
-        attributes=[{}] * count,
-        names=[name for name, _ in METRICS],
-        forms=[form for _, form in METRICS],
-        metrics=list(range(size)) * count,
-        values=[value for i in range(count) for value in values_of(first + i, turn)],
-        times_ms=[at_ms] * (size * count),
+    message = new_observation("values", at_ms)
+    message["source"], message["priority"], message["target"] = "bench", 50, f"bench://{first}"
+    message["interval_ms"], message["scraped_at_ms"], message["simulated"] = INTERVAL_MS, at_ms, True
+    message["origin_topic"], message["origin_partition"], message["origin_offset"] = (
+        "scrape",
+        partition,
+        offset,
     )
+    message["kinds"] = ["node"] * count
+    message["ids"] = [f"bench{first + i}" for i in range(count)]
+    message["sizes"] = [size] * count
+    message["attributes"] = [{}] * count
+    message["names"] = [name for name, _ in METRICS]
+    message["forms"] = [form for _, form in METRICS]
+    message["metrics"] = list(range(size)) * count
+    message["values"] = [value for i in range(count) for value in values_of(first + i, turn)]
+    message["times_ms"] = [at_ms] * (size * count)
+    return message
 
 
 HOST_SERIES = (

@@ -30,6 +30,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TWIN_TOPIC_PREFIX": settings.topic_prefix,
         "TWIN_PARTITIONS": str(settings.partitions),
         "TWIN_METRICS_PORT": "0",
+        "TWIN_WEB_PORT": str(settings.web_port),
         "TWIN_KAFKA_SESSION_TIMEOUT_MS": str(settings.kafka_session_timeout_ms),
         "TWIN_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers or "",
         "TWIN_EMBEDDED": str(settings.embedded).lower(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from streams.collect.infos import Infos
 from streams.collect.target import Harvest, Target
+from streams.domain.grouping import fill
 from streams.domain.rules import parse_series
 from streams.errors import SourceError
 from streams.records import Scrape
@@ -102,23 +103,8 @@ class Chunker:
             return
         infos = Infos(self._target.pack, [parse_series(series) for series in harvest.series])
         for interval_ms, groups in classes.items():
-            for places in _fill(
-                [sorted({*group, *infos.needed_by(group)}) for group in groups.values()], sizes
+            whole = [sorted({*group, *infos.needed_by(group)}) for group in groups.values()]
+            for places in fill(
+                whole, sizes, groups_max=MAX_ENTITIES, bytes_max=MAX_MESSAGE_BYTES - HEAD_BYTES
             ):
                 yield interval_ms, places
-
-
-def _fill(groups: list[list[int]], sizes: list[int]) -> Iterator[list[int]]:
-    """Whole groups, as many as fit; a series that several groups need is in a chunk once."""
-    chunk: set[int] = set()
-    count = taken = 0
-    for group in groups:
-        size = sum(sizes[place] for place in group if place not in chunk)
-        if chunk and (count == MAX_ENTITIES or taken + size > MAX_MESSAGE_BYTES - HEAD_BYTES):
-            yield sorted(chunk)
-            chunk, count, taken = set(), 0, 0
-            size = sum(sizes[place] for place in group)
-        chunk.update(group)
-        count += 1
-        taken += size
-    yield sorted(chunk)

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
 
 from streams.collect.exposition import LARGE_BODY, decode
 from streams.collect.fetch import Answer, Fetcher
@@ -12,9 +11,7 @@ from streams.collect.target import Harvest, Target
 from streams.collect.threads import in_thread
 from streams.domain.documents import DocumentMapping, extract
 from streams.errors import SourceError
-
-FAULTS_SHOWN = 3
-"""[1] Of a document's faults that are in the error: enough to see what is wrong."""
+from streams.rulebook.validate import document_faults, schema_validator
 
 
 class JsonSource:
@@ -57,7 +54,7 @@ def mapping_of(target: Target) -> DocumentMapping:
 
 def validator_of(mapping: DocumentMapping) -> Validator:
     """Checks documents against the mapping's JSON Schema, of the draft that this names."""
-    return validator_for(mapping.schema)(mapping.schema)
+    return schema_validator(mapping.schema)
 
 
 def read_document(document: Any, mapping: DocumentMapping, validator: Validator) -> Harvest:
@@ -66,14 +63,7 @@ def read_document(document: Any, mapping: DocumentMapping, validator: Validator)
     Raises:
         SourceError: it does not satisfy the schema; the text names the places.
     """
-    try:
-        faults = []
-        for fault in validator.iter_errors(document):
-            faults.append(f"{fault.json_path}: {fault.message[:150]}")
-            if len(faults) == FAULTS_SHOWN:
-                break
-    except RecursionError:
-        faults = ["$: nested too deeply"]
+    faults = document_faults(document, validator)
     if faults:
         raise SourceError("schema", "the document is not of its JSON Schema: " + "; ".join(faults))
     series, values, times_ms, dropped = extract(document, mapping)

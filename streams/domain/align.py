@@ -139,7 +139,7 @@ def _fill(entity: State, head: int, value: float, time: int, step_ms: int, hold:
     """Values of a gauge or state at the ticks after its head and up to its new sample."""
     last, before = entity["head_times_ms"][head], entity["head_values"][head]
     interpolate = entity["head_forms"][head] == GAUGE and time - last <= hold
-    tick = last - last % step_ms + step_ms
+    tick = max(last - last % step_ms + step_ms, entity["next_tick_ms"])  # what is closed stays
     while tick < time:
         if interpolate:
             between = before + (value - before) * ((tick - last) / (time - last))

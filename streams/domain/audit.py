@@ -105,9 +105,12 @@ class PartitionAudit:
         self.removed = Counter(recorded(ledger)) if ledger else Counter()
 
     def read(self, offset: int, message: Observation) -> None:
-        """Count a message; every sample waits until `settle` says that the record must have it."""
+        """Count a message; every sample waits until `settle` says that the record must have it.
+
+        Scenario worlds are left out: what they hold was not measured.
+        """
         self.position = offset + 1
-        if message["type"] != "values":
+        if message["type"] != "values" or message["world"] != "live":
             return
         origin = f"{message['origin_topic']}/{message['origin_partition']}"
         for kind, id, size in zip(message["kinds"], message["ids"], message["sizes"], strict=True):

@@ -55,3 +55,17 @@ class Catalogue(Mapping[str, Metric]):
     def ceilings(self) -> dict[str, float]:
         """Greatest value of each metric that has one [unit of the metric]; limits the rates of counters."""
         return {name: metric.maximum for name, metric in self.items() if metric.maximum is not None}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest value of each metric [unit of the metric]; infinite where there is none."""
+        return {
+            name: (
+                float("-inf") if metric.minimum is None else metric.minimum,
+                float("inf") if metric.maximum is None else metric.maximum,
+            )
+            for name, metric in self.items()
+        }
+
+    def forms(self) -> dict[str, int]:
+        """Form of the samples of each metric."""
+        return {name: FORMS[metric.kind] for name, metric in self.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from streams.domain.series import format_series
+from streams.domain.series import format_labels
 
 Path = tuple[str, ...]
 """Keys from a variable (or from the document itself) down to a value."""
@@ -58,9 +58,14 @@ def extract(
     for part in mapping.series:
         for scope in _scopes(part.each, {"": document}, dropped):
             time = _time(part.times, scope, mapping.time_scale, dropped)
-            labels = {
-                label: text for label, path in part.labels if (text := _text(_value(path, scope))) is not None
-            }
+            # Once for all values of the part, whose names are plain: most of the time goes into this.
+            labels = format_labels(
+                {
+                    label: text
+                    for label, path in part.labels
+                    if (text := _text(_value(path, scope))) is not None
+                }
+            )
             for name, where in part.values:
                 found = where if isinstance(where, float) else _value(where, scope)
                 if found is None:
@@ -68,7 +73,7 @@ def extract(
                 if not isinstance(found, int | float):
                     dropped["not_a_number"] = dropped.get("not_a_number", 0) + 1
                     continue
-                series.append(format_series(name, labels))
+                series.append(name + labels)
                 values.append(_float(found))
                 times.append(time)
     return (series, values, *_whole_times(series, values, times, dropped))

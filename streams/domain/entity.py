@@ -66,6 +66,7 @@ def new_entity(world: str, kind: str, id: str) -> State:
         world=world,
         kind=kind,
         id=id,
+        scenario=None,
     )
 
 

@@ -56,13 +56,16 @@ class Harmonizer:
         """Number of plans that are remembered."""
         return len(self._plans)
 
-    def harmonize(self, scrape: Scrape, *, partition: int, offset: int, at_ms: int) -> Harmonized:
+    def harmonize(
+        self, scrape: Scrape, *, partition: int, offset: int, at_ms: int, origin: str = "scrape"
+    ) -> Harmonized:
         """Observations of a scrape.
 
         Args:
-            partition: of topic `scrape`, from which it was read.
+            partition: from which it was read.
             offset: in it.
             at_ms: [ms since the epoch, UTC] now.
+            origin: record name of the topic.
 
         Raises:
             InvalidMessageError: an unknown pack, or arrays whose lengths differ.
@@ -72,9 +75,9 @@ class Harmonizer:
             raise InvalidMessageError(
                 "unknown_pack", f"no rule pack {scrape['pack']!r}; there are {', '.join(sorted(self._packs))}"
             )
-        origin = _Origin(scrape, pack.priority, partition, offset, at_ms)
+        source = _Origin(scrape, pack.priority, origin, partition, offset, at_ms)
         if not scrape["ok"]:
-            failure = origin.observation("failure")
+            failure = source.observation("failure")
             failure["reason"] = scrape["error"] or "failed"
             return Harmonized([(home, failure) for home in range(self._partitions)])
         series, values, times = scrape["series"], scrape["values"], scrape["times_ms"]
@@ -85,7 +88,7 @@ class Harmonizer:
             )
         if not series:
             return Harmonized()
-        return _run(self._plan(pack, scrape, at_ms), series, values, times, origin)
+        return _run(self._plan(pack, scrape, at_ms), series, values, times, source)
 
     def _plan(self, pack: RulePack, scrape: Scrape, at_ms: int) -> Plan:
         """The plan for the series of a scrape; they are compared by a hash of 64 bits that is seeded anew
@@ -119,6 +122,7 @@ class _Origin:
 
     scrape: Scrape
     priority: int
+    topic: str
     partition: int
     offset: int
     at_ms: int
@@ -130,7 +134,7 @@ class _Origin:
         observation["priority"], observation["simulated"] = self.priority, scrape["simulated"]
         observation["interval_ms"] = scrape["interval_ms"]
         observation["scraped_at_ms"] = scrape["scraped_at_ms"]
-        observation["origin_topic"], observation["origin_partition"] = "scrape", self.partition
+        observation["origin_topic"], observation["origin_partition"] = self.topic, self.partition
         observation["origin_offset"] = self.offset
         return observation
 

@@ -6,7 +6,7 @@ from zlib import crc32
 
 def entity_key(world: str, kind: str, id: str) -> str:
     """Kafka key of an entity; the id is percent-encoded, so that it holds no slash."""
-    return f"{world}/{kind}/{id if id.isalnum() else quote(id, safe='~')}"
+    return f"{world}/{kind}/{id if id.isascii() and id.isalnum() else quote(id, safe='~')}"
 
 
 def split_key(key: str) -> tuple[str, str, str]:
@@ -24,3 +24,8 @@ def partition_key(key: str) -> str:
 def partition_of(key: str, partitions: int) -> int:
     """Partition of an entity key among `partitions`."""
     return crc32(partition_key(key).encode()) % partitions
+
+
+def event_partition(world: str, sender: str, partitions: int) -> int:
+    """Partition of an event: all of one world, or of one sender to live, stay in order."""
+    return crc32((sender if world == "live" else world).encode()) % partitions

@@ -6,12 +6,14 @@ from streams.records import State
 
 
 def migrate(state: State, partitions: int) -> tuple[str, int, State] | None:
-    """Key, partition among `partitions`, and record of an entity that begins a new log; None for a ledger.
+    """Key, partition among `partitions`, and record of an entity that begins a new log.
+
+    None for a ledger, and for all of a scenario world: it ends with its log.
 
     What counts along the log begins anew with it: version, epoch, origins, and the counts, which
     `twin ledger` compares with the samples of that log.
     """
-    if state["kind"] == LEDGER_KIND:
+    if state["kind"] == LEDGER_KIND or state["world"] != "live":
         return None
     key = entity_key(state["world"], state["kind"], state["id"])
     moved = state.copy()

@@ -3,7 +3,7 @@
 from streams.errors import InvalidMessageError
 from streams.records import Observation
 
-TYPES = ("values", "failure", "clock")
+TYPES = ("values", "failure", "clock", "event")
 """Types of observation that the twin knows."""
 
 
@@ -32,6 +32,8 @@ def new_observation(type: str, at_ms: int) -> Observation:
         metrics=[],
         values=[],
         times_ms=[],
+        event_id="",
+        body="",
     )
 
 
@@ -61,5 +63,6 @@ def check_observation(message: Observation) -> None:
         raise InvalidMessageError(
             "arrays", f"metrics: an index is outside of the {len(message['names'])} names"
         )
-    if samples and min(message["times_ms"]) <= 0:
+    is_timed = message["world"] == "live"
+    if samples and min(message["times_ms"]) < is_timed:
         raise InvalidMessageError("times", f"times_ms: {min(message['times_ms'])} is not after 1970")

@@ -26,6 +26,11 @@ def format_series(name: str, labels: Mapping[str, str]) -> str:
     return f"{name if plain else ''}{{{','.join(parts)}}}"
 
 
+def format_labels(labels: Mapping[str, str]) -> str:
+    """What follows the name in the text of a series whose name is plain."""
+    return format_series("x", labels)[1:]
+
+
 def parse_series(text: str) -> tuple[str, dict[str, str]]:
     """Name and labels of a series.
 

@@ -1,5 +1,6 @@
 """An entity's record brought to a time: ticks closed, status judged, the next look planned."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from streams.domain.align import Row, close_ticks
@@ -29,8 +30,24 @@ class Settled(NamedTuple):
     due_ms: int
 
 
-def settle(entity: State, now_ms: int, step_ms: int, remove_after_ms: int) -> Settled:
-    """Drop heads that are too old, close the ticks that can close, judge the status, plan the next look."""
+Judge = Callable[[State, int, str, str], tuple[str, str]]
+"""Gives status and reason under the faults of a world: of an entity, now [ms], and both without faults."""
+
+
+def settle(
+    entity: State,
+    now_ms: int,
+    step_ms: int,
+    remove_after_ms: int,
+    upto_ms: int | None = None,
+    judge: Judge | None = None,
+) -> Settled:
+    """Drop heads that are too old, close the ticks that can close, judge the status, plan the next look.
+
+    Args:
+        upto_ms: in an isolated world the ticks up to here close and no others; the clock does nothing there.
+        judge: of a world with faults.
+    """
     pointer = entity["next_tick_ms"]
     changed = False
     oldest = _oldest_heads(entity)
@@ -42,24 +59,31 @@ def settle(entity: State, now_ms: int, step_ms: int, remove_after_ms: int) -> Se
     silent = [now_ms - good > hold for good, hold in zip(entity["source_good_ms"], holds, strict=True)]
     ranks = [0] if len(holds) == 1 else source_ranks(entity)
     complete_ms, wait_ms = _waiting(oldest, intervals, silent, step_ms)
+    if upto_ms is not None:
+        complete_ms = upto_ms  # all that is to come up to there was told
     closed: list[Row] = []
     if pointer and entity["head_names"]:
-        upto_ms = max(complete_ms, now_ms - wait_ms)
-        upto_ms -= upto_ms % step_ms
-        if upto_ms >= pointer:
-            closed = close_ticks(entity, upto_ms, complete_ms, holds, ranks, step_ms)
+        last_ms = complete_ms if upto_ms is not None else max(complete_ms, now_ms - wait_ms)
+        last_ms -= last_ms % step_ms
+        if last_ms >= pointer:
+            closed = close_ticks(entity, last_ms, complete_ms, holds, ranks, step_ms)
     gone = [now_ms - good > remove_after_ms for good in entity["source_good_ms"]]
-    restated = _restate(entity, now_ms, *status_of(entity, now_ms, holds, silent, gone, ranks))
+    status, reason = status_of(entity, now_ms, holds, silent, gone, ranks)
+    if judge is not None:
+        status, reason = judge(entity, now_ms, status, reason)
+    restated = restate(entity, now_ms, status, reason)
+    tick_wait_ms = wait_ms if upto_ms is None else NEVER
     return Settled(
         closed,
         complete_ms,
         restated,
         changed or restated or entity["next_tick_ms"] != pointer,
-        _next_look(entity, oldest, holds, silent, wait_ms, now_ms, remove_after_ms),
+        _next_look(entity, oldest, holds, silent, tick_wait_ms, now_ms, remove_after_ms),
     )
 
 
-def _restate(entity: State, now_ms: int, status: str, reason: str) -> bool:
+def restate(entity: State, now_ms: int, status: str, reason: str) -> bool:
+    """Give an entity this status and reason; False when it has them."""
     if status == entity["status"] and reason == entity["status_reason"] and entity["status_since_ms"]:
         return False
     if status != entity["status"] or not entity["status_since_ms"]:

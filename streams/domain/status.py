@@ -28,7 +28,9 @@ def status_of(
             return "up", ""
     reason = "; ".join(sorted(f"{names[s]}: {'silent' if silent[s] else 'failed scrapes'}" for s in bad))
     if len(bad) == len(known):
-        return "down", reason
+        # Nobody looks at an entity that is only told of: silence says nothing about it.
+        pushed = all(entity["targets"][s] == f"{names[s]} " and failures[s] < FAILURES for s in known)
+        return ("unknown" if pushed else "down"), reason
     if not entity["head_names"]:
         return "unknown", "no measurement"
     if bad:

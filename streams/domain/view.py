@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from streams.domain.entity import COUNTER, OUTCOMES, QUALITIES, source_ranks
-from streams.records import State
+from streams.domain.entity import OUTCOMES, QUALITIES
+from streams.domain.newest import head_value, newest_heads
+from streams.records import Scenario, State
 
 
 def entity_view(state: State, *, full: bool = False) -> dict[str, Any]:
@@ -11,7 +12,12 @@ def entity_view(state: State, *, full: bool = False) -> dict[str, Any]:
 
     `metrics` has each metric's newest value from its best source that is not silent, or the best of the
     silent ones; a counter appears as its newest rate, and is absent until it has one.
+
+    In a scenario the values that its faults and `entity.set` gave are laid over: NaN takes a metric away, and
+    one that no source has is of source "scenario". `faults` names those that change the entity now; there are
+    none in the live world. Whether a record is hidden is not looked at: a replica does not show those.
     """
+    scenario = state["scenario"]
     view: dict[str, Any] = {
         "world": state["world"],
         "kind": state["kind"],
@@ -22,8 +28,9 @@ def entity_view(state: State, *, full: bool = False) -> dict[str, Any]:
         "status": state["status"],
         "status_since_ms": state["status_since_ms"],
         "status_reason": state["status_reason"],
+        "faults": list(scenario["faults"]) if scenario else [],
         "attributes": state["attributes"],
-        "metrics": _metrics(state),
+        "metrics": _metrics(state, scenario),
         "aligned": {
             "tick_ms": state["tick_ms"],
             "complete": state["complete"],
@@ -51,32 +58,25 @@ def entity_view(state: State, *, full: bool = False) -> dict[str, Any]:
     return view
 
 
-def _metrics(state: State) -> dict[str, dict[str, Any]]:
-    ranks = source_ranks(state)
-    # A source that fell behind by more than two and a half intervals gives way to one that did not.
-    behind = [
-        state["seen_ms"] - good > 5 * max(interval, 1_000) // 2
-        for good, interval in zip(state["source_good_ms"], state["source_intervals_ms"], strict=True)
-    ]
-    best: dict[str, tuple[tuple[bool, int], dict[str, Any]]] = {}
-    for head, name in enumerate(state["head_names"]):
-        source = state["head_sources"][head]
-        counter = state["head_forms"][head] == COUNTER
-        value = state["head_rates" if counter else "head_values"][head]
+def _metrics(state: State, scenario: Scenario | None) -> dict[str, dict[str, Any]]:
+    metrics: dict[str, dict[str, Any]] = {
+        name: {
+            "value": head_value(state, head),
+            "observed_at_ms": state["head_times_ms"][head],
+            "quality": "measured",
+            "source": state["source_names"][state["head_sources"][head]],
+        }
+        for name, head in newest_heads(state).items()
+    }
+    if scenario is None:
+        return metrics
+    for name, value, time_ms in zip(scenario["names"], scenario["values"], scenario["times_ms"], strict=True):
         if value != value:
+            metrics.pop(name, None)
             continue
-        rank = (behind[source], ranks[source])
-        if name not in best or rank < best[name][0]:
-            best[name] = (
-                rank,
-                {
-                    "value": value,
-                    "observed_at_ms": state["head_times_ms"][head],
-                    "quality": "measured",
-                    "source": state["source_names"][source],
-                },
-            )
-    return {name: metric for name, (_, metric) in best.items()}
+        metric = metrics.setdefault(name, {"quality": "measured", "source": "scenario"})
+        metric["value"], metric["observed_at_ms"] = value, time_ms
+    return metrics
 
 
 def _sources(state: State) -> dict[str, dict[str, Any]]:

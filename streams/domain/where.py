@@ -146,6 +146,8 @@ def _explain(rest: str) -> InvalidWhereError:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

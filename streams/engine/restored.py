@@ -7,7 +7,6 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams.domain.keys import partition_of
-from streams.domain.ledger import LEDGER_KIND
 from streams.errors import InvalidMessageError
 from streams.kafka import client_options
 from streams.offsets import true_end_offsets
@@ -126,7 +125,9 @@ def _age(message: ConsumerRecord, partitions: int) -> tuple[int, int]:
         kind = key.split("/")[1:-1]
     except (AttributeError, UnicodeDecodeError):
         raise InvalidMessageError("key", f"{message.key!r} is not the key of an entity") from None
-    if len(kind) != 1 or (kind != [LEDGER_KIND] and partition_of(key, partitions) != message.partition):
+    # The twin's own records stand in the partition that they are about.
+    is_own = len(kind) == 1 and kind[0].startswith("_")
+    if len(kind) != 1 or (not is_own and partition_of(key, partitions) != message.partition):
         raise InvalidMessageError("key", f"{key!r} is not the key of an entity of this partition")
     head = load_state_head(message.value)
     id = HEADER.unpack_from(message.value)[1]

@@ -16,11 +16,12 @@ from faust.types import TP
 
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.twin import Partition
+from streams.domain.worlds import is_read_whole
 from streams.engine.delivery import OrderlyRecovery
 from streams.engine.faust_app import generation_of
 from streams.engine.restored import Origin, Refused, read_restored
 from streams.errors import InvalidMessageError
-from streams.schemas import load_state_head
+from streams.schemas import load_codec, load_state_head
 from streams.settings import Settings
 
 log = structlog.get_logger("streams.restore")
@@ -183,8 +184,10 @@ async def restore(table: TwinTable, wanted: Iterable[TP]) -> dict[TP, int]:
         part.epoch = max(generation_of(table.app), newest + 1)
         for key, (_, value) in records.items():
             table.put(number, key, value)
-            if f"/{LEDGER_KIND}/".encode() not in key:
-                part.restore(key.decode(), load_state_head(value))
+            name = key.decode()
+            if f"/{LEDGER_KIND}/" not in name:
+                whole = is_read_whole(name)
+                part.restore(name, load_codec("state").decode(value) if whole else load_state_head(value))
         table.parts[number] = part
     table.refused += found.refused
     gc.collect()

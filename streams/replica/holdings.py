@@ -1,46 +1,90 @@
-"""What a replica holds: which record of an entity counts, what is removed, and who is told."""
+"""What a replica holds of one world: which record of an entity counts, what is removed, and who is told."""
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
 from weakref import WeakSet
+from zlib import crc32
 
 import structlog
 
 from streams.domain.entity import OUTCOMES
-from streams.domain.keys import split_key
+from streams.domain.keys import entity_key, split_key
+from streams.domain.stamp import oldest_observed_ms
 from streams.domain.view import entity_view
 from streams.errors import InvalidMessageError
 from streams.replica.changes import Changes
 from streams.replica.held import Held, read_held
 
 REMEMBERED_REMOVALS = 10_000
-"""[1] Removed entities whose version is remembered, so that a worker that slept through its own replacement
+"""[1] Removed entities whose epoch is remembered, so that a worker that slept through its own replacement
 cannot bring one back."""
 
 SLICE = 100
 """[1] Records that are decoded before others get the event loop: about 3 ms."""
 
-LEAST_VERSION = (-1, -1)
-"""Epoch and version of what was never there."""
+
+class Watcher(Protocol):
+    """Wants to know what changes in holdings."""
+
+    def note_base(self, key: bytes, *, was_there: bool, is_there: bool) -> None:
+        """Take notice of a change."""
 
 
 class Holdings:
     """The newest record of each entity of one world, as bytes, by Kafka key.
 
     `shown` holds entities, `hidden` the twin's own records (kinds that begin with _), `poisoned` counts by
-    reason the records that could not be read.
+    reason the records that could not be read, `marks` has the offset of the newest change by partition.
+
+    What is to be shown is asked of the methods: an overlay shows live's records too.
     """
 
-    def __init__(self, world: str) -> None:
+    def __init__(self, world: str, poisoned: Counter[str] | None = None) -> None:
+        self.world = world
         self.shown: dict[bytes, Held] = {}
         self.hidden: dict[bytes, Held] = {}
-        self.poisoned: Counter[str] = Counter()
+        self.poisoned: Counter[str] = Counter() if poisoned is None else poisoned
+        self.marks: dict[int, int] = {}
         self.followers: WeakSet[Changes] = WeakSet()
+        self.watchers: WeakSet[Watcher] = WeakSet()
         self._prefix = f"{world}/".encode()
-        self._removed: dict[bytes, tuple[int, int]] = {}
+        self._removed: dict[bytes, int] = {}
+        self._observed: dict[bytes, tuple[Held, int | None]] = {}
         self._log = structlog.get_logger(__name__)
 
-    def apply(self, key: bytes | None, value: bytes | None, partition: int) -> Held | None:
+    def __len__(self) -> int:
+        """[1] Entities that are shown."""
+        return len(self.shown)
+
+    def has(self, kind: str, id: str) -> bool:
+        """Whether the entity is shown."""
+        return self.find(kind, id) is not None
+
+    def find(self, kind: str, id: str) -> tuple[bytes, Held] | None:
+        """Kafka key and record of an entity; None when there is none."""
+        key = self.key(kind, id)
+        held = self.shown.get(key)
+        return None if held is None else (key, held)
+
+    def records(self) -> Iterator[tuple[bytes, Held]]:
+        """Kafka key and record of all entities as they are now."""
+        yield from list(self.shown.items())
+
+    def owner(self, key: bytes) -> "Holdings":
+        """The holdings that hold the record of a key that `find` or `records` gave."""
+        return self
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left of the world."""
+        return not (self.shown or self.hidden)
+
+    def key(self, kind: str, id: str) -> bytes:
+        """Kafka key of an entity of this world."""
+        return entity_key(self.world, kind, id).encode()
+
+    def apply(self, key: bytes | None, value: bytes | None, partition: int, offset: int = -1) -> Held | None:
         """Take a record of the topic; return it if it is a new state of an entity of this world.
 
         A record with an older (epoch, version) than what is held comes from a worker that was replaced and
@@ -48,28 +92,32 @@ class Holdings:
         """
         if key is None or not key.startswith(self._prefix):
             return None
-        table = self.hidden if key.startswith(b"_", len(self._prefix)) else self.shown
-        old = table.get(key)
+        old = self._held(key)
         if value is None:
             if old is not None:
-                self._remove(key, old)
+                self._remove(key, old, offset)
             return None
         try:
             new = read_held(value, partition)
             if old is None:
                 split_key(key.decode())
+            table = self._table(key, new)
         except (InvalidMessageError, ValueError) as error:  # ValueError: a key that is not world/kind/id
             self.count_poisoned(error)
             return None
-        held_version = (old.epoch, old.version) if old else self._removed.get(key, LEAST_VERSION)
-        if (new.epoch, new.version) < held_version:
+        if old is None:
+            # By epoch alone: a world that is made again under its name counts its versions anew.
+            if new.epoch < self._removed.get(key, new.epoch):
+                return None
+        elif (new.epoch, new.version) < (old.epoch, old.version):
             return None
-        table[key] = new
+        was_there = self._is_there(key)
+        self._put(key, new, table)
         self._removed.pop(key, None)
         if table is self.hidden or (old is not None and old.value == new.value):
             return None
-        for follower in self.followers:
-            follower.put(key, is_new=old is None)
+        self.marks[partition] = offset
+        self._tell(key, was_there)
         return new
 
     def view(self, key: bytes, *, full: bool = False) -> dict[str, object] | None:
@@ -84,8 +132,19 @@ class Holdings:
             return entity_view(held.decode(), full=full)
         except InvalidMessageError as error:
             self.count_poisoned(error)
-            self._remove(key, held)
+            self._remove(key, held, -1)
             return None
+
+    def oldest_observed_ms(self, key: bytes, held: Held) -> int | None:
+        """[ms since the epoch, UTC] Time of the oldest value of a record; each is decoded for it once."""
+        known = self._observed.get(key)
+        if known is None or known[0] is not held:
+            view = self.view(key)
+            known = (held, oldest_observed_ms([view] if view else []))
+            if len(self._observed) > 2 * len(self.shown):
+                self._observed = {key: one for key, one in self._observed.items() if key in self.shown}
+            self._observed[key] = known
+        return known[1]
 
     async def counts(self) -> dict[tuple[int, str], list[int]]:
         """Samples by partition and source, in the order of OUTCOMES; those of removed entities included.
@@ -109,11 +168,16 @@ class Holdings:
                     total[outcome] += counts[source * len(OUTCOMES) + outcome]
         return sums
 
+    def follow(self, follower: Changes) -> None:
+        """Tell a follower of what changes, for as long as somebody else holds it."""
+        self.followers.add(follower)
+
     def forget_partition(self, partition: int) -> None:
         """Drop what came from a partition whose log began anew: its versions begin anew too."""
-        for table in (self.shown, self.hidden):
+        for table in self._tables():
             for key in [key for key, held in table.items() if held.partition == partition]:
-                self._remove(key, table[key])
+                self._remove(key, table[key], -1)
+        self.marks.pop(partition, None)
         self._removed.clear()
 
     def count_poisoned(self, error: Exception) -> None:
@@ -125,12 +189,51 @@ class Holdings:
                 "a state record cannot be read; more are only counted", reason=reason, error=str(error)
             )
 
-    def _remove(self, key: bytes, old: Held) -> None:
-        if self.shown.pop(key, None) is not None:
-            for follower in self.followers:
-                follower.remove(key)
-        else:
-            self.hidden.pop(key, None)
-        self._removed[key] = (old.epoch, old.version)
+    def mark(self) -> str:
+        """A text that is another one after each change of an entity; the same for all who read the same."""
+        marks = ",".join(f"{partition}:{offset}" for partition, offset in sorted(self.marks.items()))
+        return f"{crc32(marks.encode()):08x}-{len(self.shown)}"
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the iterations of those who follow."""
+        for follower in list(self.followers):
+            follower.close(error)
+
+    def _tables(self) -> tuple[dict[bytes, Held], ...]:
+        return (self.shown, self.hidden)
+
+    def _table(self, key: bytes, new: Held) -> dict[bytes, Held]:
+        """Where a record belongs."""
+        return self.hidden if key.startswith(b"_", len(self._prefix)) else self.shown
+
+    def _held(self, key: bytes) -> Held | None:
+        return self.shown.get(key) or self.hidden.get(key)
+
+    def _is_there(self, key: bytes) -> bool:
+        return key in self.shown
+
+    def _put(self, key: bytes, new: Held, table: dict[bytes, Held]) -> None:
+        table[key] = new
+
+    def _remove(self, key: bytes, old: Held, offset: int) -> None:
+        was_there = self._is_there(key)
+        for table in self._tables():
+            table.pop(key, None)
+        self._removed[key] = old.epoch
         if len(self._removed) > REMEMBERED_REMOVALS:
             del self._removed[next(iter(self._removed))]
+        self.marks[old.partition] = offset
+        self._tell(key, was_there)
+
+    def _tell(self, key: bytes, was_there: bool) -> None:
+        is_there = self._is_there(key)
+        self._tell_followers(key, was_there=was_there, is_there=is_there)
+        for overlay in list(self.watchers):
+            overlay.note_base(key, was_there=was_there, is_there=is_there)
+
+    def _tell_followers(self, key: bytes, *, was_there: bool, is_there: bool) -> None:
+        for follower in self.followers:
+            if is_there:
+                follower.put(key, is_new=not was_there)
+            elif was_there:
+                follower.remove(key)

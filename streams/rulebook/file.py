@@ -205,6 +205,11 @@ class Block:
                 self.fault(f"unknown key {key!r}; {hint}", key)
 
 
+def parse_yaml(text: str) -> Any:
+    """What a text says, with lines; yaml.YAMLError or RecursionError when it is no YAML."""
+    return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+
+
 def read_yaml(path: Path, shown: str, faults: list[str]) -> Block | None:
     """The mapping that a file holds; None, with a fault, when it holds none.
 
@@ -212,7 +217,7 @@ def read_yaml(path: Path, shown: str, faults: list[str]) -> Block | None:
         shown: name of the file in faults.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a SafeLoader
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         faults.append(f"{shown}:1: cannot be read: {error.strerror}")
         return None

@@ -14,15 +14,24 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.bench import domain
+from streams.bench.decice import model_core
 from streams.bench.down import dead_target
 from streams.bench.freshness import freshness, restart
+from streams.bench.overlay import overlay_cost
 from streams.bench.throughput import throughput
+from streams.bench.worlds import event_latency
 from streams.errors import TwinError
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 
-PARTS = ("domain", "scale", "worker", "freshness", "restart", "down", "sink")
+PARTS = (
+    *("domain", "scale", "worker", "freshness", "restart", "down", "sink"),
+    *("overlay", "events", "decice", "vte"),
+)
 """Measurements, in the order in which they run."""
+
+ALONE = ("domain", "scale", "overlay", "vte")
+"""Those that need no Kafka."""
 
 FRESH_UPDATES_PER_S = 1_000.0
 """[1/s] Half of what one worker on two cores takes of scrapes of ten nodes, harmonising included."""
@@ -42,7 +51,7 @@ def bench(settings: Settings, only: tuple[str, ...], freshness_seconds: float, w
     """Measure this machine: the domain alone always, the rest with the Kafka of the settings."""
     wanted = [part for part in PARTS if not only or part in only]
     if not settings.kafka_bootstrap_servers:
-        wanted = [part for part in wanted if part in ("domain", "scale")]
+        wanted = [part for part in wanted if part in ALONE]
         click.echo("TWIN_KAFKA_BOOTSTRAP_SERVERS is not set: only the domain is measured", err=True)
     results: dict[str, Any] = {}
     for part in wanted:
@@ -78,9 +87,36 @@ def _measure(part: str, settings: Settings, freshness_seconds: float) -> Any:
         return [asyncio.run(restart(settings, entities)) for entities in (10_000, 100_000)]
     if part == "down":
         return asyncio.run(dead_target(settings))
+    return _measure_rows(part, settings)
+
+
+def _measure_rows(part: str, settings: Settings) -> Any:
+    """Measurements that bring their rows with them."""
+    if part == "overlay":
+        return overlay_cost()
+    if part == "events":
+        return asyncio.run(event_latency(settings))
+    if part == "decice":
+        return asyncio.run(model_core(settings))
+    if part == "vte":
+        return _vte()
     from streams.bench.sink import bench_sink
 
     return asyncio.run(bench_sink(settings))
+
+
+def _vte() -> dict[str, Any]:
+    from streams.bench.vte import env_steps_per_s
+
+    found = env_steps_per_s()
+    what = f"TwinEnv steps/s, {found['nodes']} nodes, {found['metrics']} metrics, one core"
+    rates = (("all nodes change", "all", 200), ("a tenth changes", "tenth", 1_000))
+    rows = [
+        (f"{what}: {text}", f"≥ {least:,}", f"{rate:,.0f}", rate >= least)
+        for text, name, least in rates
+        for rate in [found[f"{name}_steps_per_s"]]
+    ]
+    return {**found, "rows": rows}
 
 
 def _rows(part: str, found: Any) -> list[Row]:

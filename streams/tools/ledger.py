@@ -104,6 +104,8 @@ class LedgerCount:
 
     def _take_state(self, record: ConsumerRecord) -> None:
         books, key = self._books[record.partition], record.key.decode(errors="replace")
+        if not key.startswith("live/"):
+            return
         if record.value is None:
             books.states.pop(key, None)
             return

@@ -17,10 +17,12 @@ from streams.domain.near import near_names
 from streams.domain.stamp import Stamp, make_stamp, oldest_observed_ms
 from streams.domain.where import InvalidWhereError, Where, find, parse_where
 from streams.encoding import encode_json
+from streams.errors import TwinError
 from streams.replica import TwinReplica
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.tools.table import Tables
+from streams.tools.worldscan import WorldScan, unknown_world
 
 READY_S = 30.0
 """[s] For reading the topic from its beginning; 100,000 entities take two."""
@@ -64,7 +66,12 @@ def _parse(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 @click.command()
 @click.option("--kind", "kinds", multiple=True, help="Only this kind: node, link, …; may be repeated.")
 @click.option("--id", "ids", multiple=True, help="Only this id; may be repeated.")
-@click.option("--world", default="live", show_default=True, help="The world to show.")
+@click.option(
+    "--world",
+    default="live",
+    show_default=True,
+    help="The world to show: an isolated one, or live~NAME: live with what differs laid over it.",
+)
 @click.option(
     "--where",
     multiple=True,
@@ -104,6 +111,9 @@ async def _show(
 ) -> int:
     async with TwinReplica(settings, world) as twin:
         await twin.ready(READY_S)
+        if world != "live" and ("world", world) not in twin:
+            async with WorldScan(settings) as scan:
+                raise TwinError(unknown_world(world, list(await scan.read())))
         if as_json:
             stamp, entities = _snapshot(twin, selection)
             indent = 2 if sys.stdout.isatty() else None
@@ -153,11 +163,8 @@ def _why_nothing(twin: TwinReplica, selection: Selection) -> str:
 
 
 def _why_empty(twin: TwinReplica) -> list[str]:
-    lines = [f"There are no entities in world {twin.world} (topic {twin.topic}). Check that"]
-    if twin.world != "live":
-        lines.append("  - the name is right: what is measured is in world live")
     return [
-        *lines,
+        f"There are no entities in world {twin.world} (topic {twin.topic}). Check that",
         "  - `twin collect` and `twin worker` run, or `twin up`, which runs all",
         "  - they have the TWIN_KAFKA_BOOTSTRAP_SERVERS and TWIN_TOPIC_PREFIX of this command",
         "  - scrapes arrive (`twin tap scrape`) and are not refused (`twin tap deadletter --from-start`)",

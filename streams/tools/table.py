@@ -178,7 +178,7 @@ def _fixed_columns(entities: list[Mapping[str, Any]], now_ms: int) -> tuple[list
             [Text("-" if newest is None else format_age(now_ms - newest)) for newest in ages],
             is_number=True,
         ),
-        Column("why", [Text(entity["status_reason"]) for entity in entities]),
+        Column("why", [Text(_why(entity)) for entity in entities]),
     ]
     *first, reason = columns
     has_words = [any(cell.plain for cell in column.cells) for column in columns]
@@ -220,3 +220,9 @@ def _broken(name: str) -> str:
 def _shown_unit(unit: str) -> str:
     # A byte count says in each cell whether it is MiB or GiB.
     return "" if unit in ("1", "B", "B/s", "Hz") else unit
+
+
+def _why(entity: Mapping[str, Any]) -> str:
+    """Why it is not up, or else which faults change it."""
+    faults = ", ".join(entity["faults"])
+    return str(entity["status_reason"]) or (f"under {faults}" if faults else "")

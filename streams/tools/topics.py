@@ -67,8 +67,9 @@ def migrate(settings: Settings, prefix: str, partitions: int, abandon: bool) -> 
     3. Start all roles with TWIN_TOPIC_PREFIX=NEW and TWIN_PARTITIONS=N.
     4. When all is well, delete the old topics.
 
-    The old topics are only read. Status, attributes, values and open ticks go along; the ledger begins anew
-    with the new log. It refuses while a worker or sink runs, and while messages wait for one.
+    The old topics are only read. Status, attributes, values and open ticks go along, scenario worlds do not;
+    the ledger begins anew with the new log. It refuses while a worker or sink runs, and while messages wait
+    for one.
     """
     target = load_settings(**settings.model_dump() | {"topic_prefix": prefix, "partitions": partitions})
     count, skipped = asyncio.run(move(settings, target, abandon=abandon))

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
@@ -11,11 +12,26 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from streams.rulebook import RuleBook, load_rulebook
 from streams.settings import Settings
-from streams.web import health, observe, registry, state
+from streams.web import (
+    decice,
+    documents,
+    events,
+    health,
+    latency,
+    observe,
+    pool,
+    registry,
+    state,
+    worlds,
+)
 from streams.web.encoded import EncodedStates
 from streams.web.live import LiveTwin
+from streams.web.outbox import Outbox
+from streams.web.posting import Posting
 from streams.web.problems import add_problem_handlers
+from streams.web.twindocument import TwinDocuments
 
 ABOUT = """The state of the digital twin, read from its Kafka topic. Times are UTC in milliseconds since the
 epoch, names carry their unit, and errors are problem documents (RFC 9457) that name the wrong field."""
@@ -25,6 +41,7 @@ INDEX = """<!doctype html>
 <body><h1>DECICE twin</h1>
 <ul>
 <li><a href="/twin/v1/state">/twin/v1/state</a>: all entities</li>
+<li><a href="/twin/v1/worlds">/twin/v1/worlds</a>: what-if copies of it, and worlds of their own</li>
 <li><a href="/twin/v1/freshness">/twin/v1/freshness</a>: how old they are</li>
 <li><a href="/twin/v1/ledger">/twin/v1/ledger</a>: what became of every sample</li>
 <li><a href="/subjects">/subjects</a>: schemas of the Kafka topics</li>
@@ -35,9 +52,15 @@ INDEX = """<!doctype html>
 """
 
 
-def create_web(settings: Settings) -> FastAPI:
-    """The application; its replica runs from start-up to shut-down."""
+def create_web(settings: Settings, rulebook: RuleBook | None = None) -> FastAPI:
+    """The application; its replica runs from start-up to shut-down.
+
+    Args:
+        settings: where Kafka is.
+        rulebook: the metrics that events may name; None: those that come with the twin.
+    """
     twin = LiveTwin(settings)
+    outbox = Outbox(settings)
 
     @asynccontextmanager
     async def run_twin(_app: FastAPI) -> AsyncIterator[None]:
@@ -45,7 +68,10 @@ def create_web(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
-            await twin.stop()
+            try:
+                await outbox.stop()
+            finally:
+                await twin.stop()
 
     app = FastAPI(
         title="DECICE twin",
@@ -56,12 +82,31 @@ def create_web(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.twin = twin
-    app.state.states = EncodedStates(twin.replica)
+    app.state.states = EncodedStates()
+    app.state.sender = outbox
+    app.state.rulebook = rulebook or load_rulebook()
+    app.state.posting = Posting(outbox, twin.replica)
+    app.state.documents = TwinDocuments(app.state.rulebook.catalogue, settings.decice_mem_unit)
     add_problem_handlers(app)
-    for routes in (state, observe, registry, health):
+    for routes in (state, worlds, events, latency, documents, decice, pool, observe, registry, health):
         app.include_router(routes.router)
+    _describe_events(app)
     _add_pages(app)
     return app
+
+
+def _describe_events(app: FastAPI) -> None:
+    # The route reads its body itself, to name wrong fields by place, so FastAPI does not know its shape.
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
+        document = describe()
+        if is_new:
+            document["components"]["schemas"] |= events.event_components()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # how FastAPI has it extended
 
 
 def _add_pages(app: FastAPI) -> None:

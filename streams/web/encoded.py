@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from streams.domain.stamp import Stamp, make_stamp
 from streams.domain.view import entity_view
 from streams.domain.where import Where
 from streams.encoding import encode_json
 from streams.errors import InvalidMessageError
-from streams.replica import TwinReplica
 from streams.replica.held import Held
+from streams.replica.holdings import Holdings
+from streams.replica.view import WorldView
 
 MAX_CACHED = 20_000
 """[1] Entities whose JSON is kept: some 50 MB. Those beyond are encoded for each answer."""
@@ -29,7 +31,7 @@ class Encoded(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Entities as they were at one moment, sorted by key."""
+    """Entities as they were at one moment, sorted by kind and id; `keys` are those of their records."""
 
     keys: list[bytes]
     entities: list[Encoded]
@@ -37,25 +39,30 @@ class Snapshot(NamedTuple):
 
 
 class EncodedStates:
-    """Snapshots of a replica."""
+    """Snapshots of worlds; an overlay shares what it does not change with live."""
 
-    def __init__(self, replica: TwinReplica) -> None:
-        self._replica = replica
-        self._cache: dict[bytes, Encoded] = {}
+    def __init__(self) -> None:
+        self._caches: WeakKeyDictionary[Holdings, dict[bytes, Encoded]] = WeakKeyDictionary()
 
-    async def snapshot(self, keys: Iterable[bytes] | None = None, where: Where | None = None) -> Snapshot:
-        """The entities of these keys (None: all) that match; what changes meanwhile does not get in."""
-        shown = self._replica.holdings.shown
-        offsets = self._replica.offsets()
-        wanted = sorted(shown if keys is None else (key for key in keys if key in shown))
-        held = [shown[key] for key in wanted]
+    async def snapshot(
+        self, view: WorldView, keys: Iterable[tuple[str, str]] | None = None, where: Where | None = None
+    ) -> Snapshot:
+        """The entities of these kinds and ids (None: all) that match; what changes meanwhile does not get
+        in."""
+        offsets = view.offsets()
+        self._forget()
+        if keys is None:
+            records = list(view.records())
+        else:
+            records = list({record[0]: record for key in keys if (record := view.find(*key))}.values())
+        records.sort(key=lambda record: record[0].partition(b"/")[2])
         found_keys: list[bytes] = []
         found: list[Encoded] = []
         worked = 0
-        for key, state in zip(wanted, held, strict=True):
-            known = self._cache.get(key)
+        for key, state in records:
+            known = self._cache(view.holdings.owner(key)).get(key)
             if known is None or known.held is not state or (where and where.terms):
-                known = self._encode(key, state, where)
+                known = self._encode(view, key, state, where)
                 worked += 1
                 if worked % SLICE == 0:
                     await asyncio.sleep(0)
@@ -63,26 +70,34 @@ class EncodedStates:
                 found_keys.append(key)
                 found.append(known)
         oldest = min((e.oldest_observed_ms for e in found if e.oldest_observed_ms is not None), default=None)
-        stamp = make_stamp(self._replica.world, (entity.held for entity in found), oldest, offsets)
+        stamp = make_stamp(view.world, (entity.held for entity in found), oldest, offsets)
         return Snapshot(found_keys, found, stamp)
 
-    def _encode(self, key: bytes, state: Held, where: Where | None) -> Encoded | None:
+    def _encode(self, world: WorldView, key: bytes, state: Held, where: Where | None) -> Encoded | None:
         try:
             view = entity_view(state.decode())
         except InvalidMessageError as error:
-            self._replica.holdings.count_poisoned(error)
+            world.holdings.count_poisoned(error)
             return None
         if where is not None and not where.matches(view):
             return None
         times_ms = [metric["observed_at_ms"] for metric in view["metrics"].values()]
         encoded = Encoded(state, encode_json(view), min(times_ms, default=None), max(times_ms, default=None))
-        if key in self._cache or self._has_room():
-            self._cache[key] = encoded
+        cache = self._cache(world.holdings.owner(key))
+        if key in cache or self._has_room():
+            cache[key] = encoded
         return encoded
 
+    def _cache(self, holdings: Holdings) -> dict[bytes, Encoded]:
+        """What is kept of a world, for as long as there is the world."""
+        return self._caches.setdefault(holdings, {})
+
     def _has_room(self) -> bool:
-        if len(self._cache) >= MAX_CACHED:
-            shown = self._replica.holdings.shown
-            for key in [key for key in self._cache if key not in shown]:
-                del self._cache[key]
-        return len(self._cache) < MAX_CACHED
+        return sum(map(len, self._caches.values())) < MAX_CACHED
+
+    def _forget(self) -> None:
+        """Drop what is gone: once for each snapshot, as it looks at all that is kept."""
+        for holdings, cache in self._caches.items():
+            if len(cache) > len(holdings.shown):
+                for key in [key for key in cache if key not in holdings.shown]:
+                    del cache[key]

@@ -9,10 +9,14 @@ from typing import Any
 import structlog
 from prometheus_client import Gauge, Histogram
 
+from streams.domain.near import near_names
 from streams.errors import TwinError
 from streams.metrics import STALL_S, Progress
-from streams.replica import TwinReplica
+from streams.replica.source import StateSource
+from streams.replica.view import WorldView
+from streams.replica.worlds import Worlds
 from streams.settings import Settings
+from streams.web.problems import ProblemError
 
 RETRY_S = 2.0
 """[s] Between attempts to reach Kafka at start; later the client reconnects by itself."""
@@ -28,17 +32,27 @@ FRESHNESS = Histogram(
     "From scrape to the state being seen by this process",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-ENTITIES = Gauge("twin_web_entities_count", "Entities that are held", ["kind", "status"])
+ENTITIES = Gauge("twin_web_entities_count", "Entities of the live world that are held", ["kind", "status"])
+WORLDS = Gauge("twin_web_worlds_count", "Worlds that are held, live included")
 POISONED = Gauge("twin_web_poisoned_records_count", "State records that could not be read", ["reason"])
 
 
+SHOWN_WORLDS = 20
+"""[1] Worlds that an error names when none is near."""
+
+
 class LiveTwin:
-    """Runs a `TwinReplica` of the world `live` and says whether it can be relied on."""
+    """Holds all worlds, read from the topic once, and says whether they can be relied on.
+
+    `replica` is the view of the world `live`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.progress = Progress("web")
-        self.replica = TwinReplica(settings, on_seen=self._note_seen)
+        self.worlds = Worlds()
+        self.source = StateSource(settings, self.worlds, self._note_seen)
+        self.replica = WorldView(self.worlds.live, self.source.offsets, self.source.is_running)
         self.seen_ms: deque[int] = deque(maxlen=REMEMBERED_CHANGES)
         self._fault: str | None = "not connected to Kafka yet"
         self._task: asyncio.Task[None] | None = None
@@ -54,7 +68,26 @@ class LiveTwin:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self.replica.stop()
+        await self.source.stop()
+
+    def view_of(self, world: str, field: str = "world") -> WorldView:
+        """The entities of a world that exists.
+
+        Args:
+            world: its name.
+            field: where the name stands in the request.
+
+        Raises:
+            ProblemError: 404, naming the worlds that there are.
+        """
+        view = self.source.view_of(world) if self.worlds.exists(world) else None
+        if view is None:
+            names = self.worlds.names()
+            near = near_names(world, names)
+            shown = ", ".join(names[:SHOWN_WORLDS]) + (" …" if len(names) > SHOWN_WORLDS else "")
+            detail = f"there is no world {world!r}: there is {shown}"
+            raise ProblemError(404, "unknown-world", detail, field=field, near=near)
+        return view
 
     def is_alive(self) -> bool:
         """False when a bug ended the reading: only a restart helps then."""
@@ -62,7 +95,7 @@ class LiveTwin:
 
     def why_no_state(self) -> str | None:
         """Why whole-state answers would lack entities; None when they would not."""
-        return self._fault or self.replica.why_not_ready()
+        return self._fault or self.source.why_not_ready()
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Caught up, and each partition moves on; with the reasons when not."""
@@ -72,7 +105,7 @@ class LiveTwin:
         now_ms = time.time() * 1000
         silent = [
             partition
-            for partition, cursor in sorted(self.replica.cursors.items())
+            for partition, cursor in sorted(self.source.cursors.items())
             if cursor.answered_ms is not None and now_ms - cursor.answered_ms > STALL_S * 1000
         ]
         if silent:
@@ -84,15 +117,16 @@ class LiveTwin:
         """Bring the gauges up to date, just before they are read."""
         self._watch()
         ENTITIES.clear()
-        for key, held in self.replica.holdings.shown.items():
+        for key, held in self.worlds.live.records():
             ENTITIES.labels(key.split(b"/", 2)[1].decode(), held.status).inc()
-        for reason, count in self.replica.holdings.poisoned.items():
+        WORLDS.set(len(self.worlds.names()))
+        for reason, count in self.worlds.poisoned.items():
             POISONED.labels(reason).set(count)
 
     async def _run(self) -> None:
         while True:
             try:
-                await self.replica.start()
+                await self.source.start()
                 break
             except TwinError as error:
                 if str(error) != self._fault:
@@ -100,10 +134,10 @@ class LiveTwin:
                     self._log.warning("no state yet; tries again", error=self._fault)
                 await asyncio.sleep(RETRY_S)
         self._fault = None
-        self._log.info("reads the state", topic=self.replica.topic)
+        self._log.info("reads the state", topic=self.source.topic)
         watching = asyncio.create_task(self._keep_watch())
         try:
-            await self.replica.wait()
+            await self.source.wait()
         finally:
             watching.cancel()
 
@@ -113,9 +147,9 @@ class LiveTwin:
             await asyncio.sleep(WATCH_S)
 
     def _watch(self) -> None:
-        for partition, cursor in self.replica.cursors.items():
-            self.progress.set_position(self.replica.topic, partition, cursor.position)
-            self.progress.set_end(self.replica.topic, partition, cursor.highwater or cursor.end)
+        for partition, cursor in self.source.cursors.items():
+            self.progress.set_position(self.source.topic, partition, cursor.position)
+            self.progress.set_end(self.source.topic, partition, cursor.highwater or cursor.end)
 
     def _note_seen(self, delay_ms: int) -> None:
         self.seen_ms.append(delay_ms)

@@ -73,6 +73,9 @@ class Entity(Model):
     status: Status
     status_since_ms: int = Field(description="[ms since the epoch, UTC]")
     status_reason: str = Field(description="Empty when up")
+    faults: list[str] = Field(
+        description="Ids of the faults that change it now, as they take effect; set:KIND/ID: events set it"
+    )
     attributes: dict[str, str]
     metrics: dict[str, Metric]
     aligned: Aligned
@@ -109,19 +112,79 @@ class StateAnswer(Model):
     entities: list[Entity]
 
 
+class WorldFault(Model):
+    """A fault of a world."""
+
+    id: str
+    kind: str
+    entities: int = Field(description="Entities that it touches")
+    owner: str
+    start_ms: int = Field(description="[ms since the epoch, UTC]")
+    end_ms: int | None = Field(description="[ms since the epoch, UTC] null: until fault.stop")
+
+
 class World(Model):
-    """A world that can be asked for."""
+    """A world that can be asked for; null is what live has not, and an overlay or isolated one not always."""
 
     name: str
     type: Literal["live", "overlay", "isolated"]
     simulated: bool
-    entities: int
+    entities: int = Field(description="Entities that it shows; an overlay shows live's too")
+    changed: int | None = Field(description="Overlay: entities in which it differs from live")
+    owner: str | None
+    reason: str | None
+    base: str | None = Field(description="What it was made from: nothing or live")
+    created_ms: int | None = Field(description="[ms since the epoch, UTC]")
+    ttl_s: float | None = Field(description="[s] How long after its creation it is dropped")
+    ends_ms: int | None = Field(description="[ms since the epoch, UTC] When that is")
+    max_entities: int | None = Field(description="Most entities that it may have")
+    clock_ms: int | None = Field(description="[ms since the epoch, UTC] Isolated: its time")
+    step_ms: int | None = Field(description="[ms] Isolated: distance of ticks")
+    faults: list[WorldFault]
 
 
 class WorldsAnswer(Model):
     """All worlds."""
 
     worlds: list[World]
+
+
+class SentEvent(Model):
+    """Where an event is in Kafka."""
+
+    id: str
+    partition: int
+    offset: int
+
+
+class SentAnswer(Model):
+    """Events that Kafka has; an isolated world that begins as live takes several."""
+
+    topic: str
+    events: list[SentEvent]
+
+
+class Named(Model):
+    """Which entity."""
+
+    kind: str
+    id: str
+
+
+class Touched(Model):
+    """What an event would touch."""
+
+    type: str
+    world: str
+    count: int = Field(description="Entities that it would touch")
+    whole_world: bool = Field(description="It touches all entities of its world, which are not listed")
+    entities: list[Named]
+
+
+class DryRunAnswer(Model):
+    """What the events would touch, in their order; nothing was sent."""
+
+    events: list[Touched]
 
 
 class Spread(Model):
@@ -218,6 +281,8 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "entity": Entity,
     "state": StateAnswer,
     "worlds": WorldsAnswer,
+    "sent": SentAnswer,
+    "dry_run": DryRunAnswer,
     "freshness": FreshnessAnswer,
     "ledger": LedgerAnswer,
     "schemas": SchemasAnswer,

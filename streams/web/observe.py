@@ -9,9 +9,15 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from streams.domain.entity import OUTCOMES
+from streams.events import event_schema
 from streams.web.encoded import EncodedStates, Snapshot
+from streams.web.latency import LatencyAnswer
 from streams.web.models import ANSWERS, FreshnessAnswer, LedgerAnswer, Model, SchemasAnswer
-from streams.web.state import ERRORS, WorldQuery, caught_up, check_world
+from streams.web.reading import document_schema
+from streams.web.state import ERRORS, WorldQuery, caught_up
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+"""Version of JSON Schema."""
 
 router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
 
@@ -20,9 +26,9 @@ router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
 async def get_freshness(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
     """How old the newest values are, and how long a change takes from scrape to here."""
     twin = caught_up(request)
-    check_world(query.world)
+    view = twin.view_of(query.world)
     states: EncodedStates = request.app.state.states
-    snapshot = await states.snapshot()
+    snapshot = await states.snapshot(view)
     now_ms = int(time.time() * 1000)
     return {
         "now_ms": now_ms,
@@ -34,11 +40,13 @@ async def get_freshness(request: Request, query: Annotated[WorldQuery, Query()])
 
 @router.get("/ledger", response_model=LedgerAnswer)
 async def get_ledger(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
-    """What became of every sample, by the counts in the records; `twin ledger` compares them with the log."""
-    twin = caught_up(request)
-    check_world(query.world)
-    offsets = twin.replica.offsets()
-    by_partition = await twin.replica.holdings.counts()
+    """What became of every sample, by the counts in the records; `twin ledger` compares them with the log.
+
+    Of an overlay these are its own records, which go on counting where live's were when they were made.
+    """
+    view = caught_up(request).view_of(query.world)
+    offsets = view.offsets()
+    by_partition = await view.holdings.counts()
     by_source: dict[str, list[int]] = defaultdict(lambda: [0] * len(OUTCOMES))
     for (_, source), counts in by_partition.items():
         by_source[source] = [a + b for a, b in zip(by_source[source], counts, strict=True)]
@@ -58,15 +66,16 @@ async def get_ledger(request: Request, query: Annotated[WorldQuery, Query()]) ->
 
 @router.get("/schemas", response_model=SchemasAnswer)
 async def get_schemas(query: Annotated[Model, Query()]) -> dict[str, Any]:
-    """JSON Schemas of all answers; those of the Kafka records are at /subjects."""
-    return {"schemas": {name: schema_of(model) for name, model in ANSWERS.items()}}
+    """JSON Schemas of all answers, and of the `event` that is taken; those of Kafka are at /subjects."""
+    schemas = {name: schema_of(model) for name, model in ANSWERS.items()}
+    documents = {"decice_v2": document_schema("decice-v2"), "appendix_a": document_schema("appendix-a")}
+    more = {"event": {"$schema": DIALECT} | event_schema(), "latency": schema_of(LatencyAnswer)}
+    return {"schemas": schemas | documents | more}
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     """JSON Schema of what goes out in this shape."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema(
-        mode="validation"
-    )
+    return {"$schema": DIALECT} | model.model_json_schema(mode="validation")
 
 
 def _by_kind(snapshot: Snapshot, now_ms: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`twin web`: serves the API."""
+"""Serves the API."""
 
 import asyncio
 import errno
@@ -14,6 +14,7 @@ import uvicorn
 
 from streams.errors import SettingsError
 from streams.kafka import check_access
+from streams.rulebook import RuleBook
 from streams.settings import Settings
 from streams.web.app import create_web
 
@@ -40,15 +41,12 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-@click.command()
-@click.pass_obj
-def web(settings: Settings) -> None:
-    """Serve the REST API on TWIN_WEB_HOST and TWIN_WEB_PORT; 0 is any free port."""
-    asyncio.run(run_web(settings))
-
-
-async def run_web(settings: Settings) -> None:
+async def run_web(settings: Settings, rulebook: RuleBook | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: the address, and where Kafka is.
+        rulebook: the metrics that events may name; None: those that come with the twin.
 
     Raises:
         SettingsError: the address cannot be listened on, or no broker is configured.
@@ -59,13 +57,13 @@ async def run_web(settings: Settings) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if not ip_address(host).is_loopback:
         structlog.get_logger(__name__).warning(
-            "anybody who reaches this address can read the state: there are no access keys yet, so let only"
-            " networks that you trust reach it",
+            "anybody who reaches this address can read the state and send events: there are no keys yet,"
+            " so let only networks that you trust reach it",
             TWIN_WEB_HOST=settings.web_host,
         )
     server = Server(
         uvicorn.Config(
-            create_web(settings),
+            create_web(settings, rulebook),
             log_config=None,
             access_log=False,
             log_level="warning",

@@ -1,4 +1,4 @@
-"""GET /twin/v1/state, /twin/v1/entities and /twin/v1/worlds."""
+"""GET /twin/v1/state and /twin/v1/entities, of any world."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.domain.keys import entity_key, split_key
 from streams.domain.near import near_names
 from streams.domain.where import InvalidWhereError, Where, parse_where
 from streams.encoding import encode_json
+from streams.replica.view import WorldView
 from streams.web.encoded import Encoded, EncodedStates
 from streams.web.live import LiveTwin
-from streams.web.models import Entity, Model, Problem, StateAnswer, WorldsAnswer
+from streams.web.models import Entity, Problem, StateAnswer
 from streams.web.problems import ProblemError
 
 KINDS = ("cluster", "nodepool", "node", "device", "link", "job", "world")
@@ -65,29 +65,19 @@ class EntityQuery(WorldQuery):
     full: bool = Field(False, description="With sources, origins and alignment memory")
 
 
-@router.get("/worlds", response_model=WorldsAnswer)
-async def get_worlds(request: Request, query: Annotated[Model, Query()]) -> dict[str, Any]:
-    """All worlds that can be asked for."""
-    twin = caught_up(request)
-    return {
-        "worlds": [{"name": "live", "type": "live", "simulated": False, "entities": len(twin.replica)}],
-    }
-
-
 @router.get("/state", response_model=StateAnswer)
 async def get_state(request: Request, query: Annotated[StateQuery, Query()]) -> Response:
     """A snapshot of all entities, or of those that match.
 
     An answer carries an ETag; asked with it as If-None-Match the answer is 304 until something changed.
     """
-    twin = caught_up(request)
-    check_world(query.world)
+    view = caught_up(request).view_of(query.world)
     where = _parse_where(query.where)
-    tag = _tag(request, twin)
+    tag = f'W/"{request.app.version}-{view.mark()}"'
     if _has_tag(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     states: EncodedStates = request.app.state.states
-    snapshot = await states.snapshot(_keys(twin, query), where)
+    snapshot = await states.snapshot(view, _keys(view, query), where)
     head = b'{"stamp":' + encode_json(snapshot.stamp) + b',"entities":['
     size = (
         len(head)
@@ -107,27 +97,26 @@ async def get_entity(
     request: Request, kind: str, id: str, query: Annotated[EntityQuery, Query()]
 ) -> Response:
     """One entity; its id is percent-encoded in the path."""
-    twin = caught_up(request)
-    check_world(query.world)
-    _check_kind(twin, kind, "kind")
-    replica = twin.replica
-    held = replica.holdings.shown.get(entity_key(replica.world, kind, id).encode())
-    if held is None:
-        ids = (other for other_kind, other in replica if other_kind == kind)
-        near = near_names(id, ids)
-        detail = f"there is no {kind} {id!r} in world {replica.world}"
+    view = caught_up(request).view_of(query.world)
+    _check_kind(view, kind, "kind")
+    found = view.find(kind, id)
+    if found is None:
+        near = near_names(id, view.ids(kind))
+        detail = f"there is no {kind} {id!r} in world {view.world}"
         detail += f"; did you mean {', '.join(near)}?" if near else ""
         raise ProblemError(404, "unknown-entity", detail, field="id", near=near)
-    tag = f'W/"{held.epoch}-{held.version}-{int(query.full)}"'
+    held = found[1]
+    # With a checksum: versions begin anew in a world that is made again under its name.
+    tag = f'W/"{held.epoch}-{held.version}-{crc32(held.value):08x}-{int(query.full)}"'
     if _has_tag(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     try:
-        view = replica.full(kind, id) if query.full else replica[kind, id]
+        entity = view.full(kind, id) if query.full else view[kind, id]
     except KeyError:  # its record turned out to be unreadable
         raise ProblemError(
             404, "unknown-entity", f"the record of {kind} {id!r} is unreadable", field="id"
         ) from None
-    return Response(encode_json(view), media_type=JSON, headers={"ETag": tag, "Cache-Control": "no-cache"})
+    return Response(encode_json(entity), media_type=JSON, headers={"ETag": tag, "Cache-Control": "no-cache"})
 
 
 def caught_up(request: Request) -> LiveTwin:
@@ -143,14 +132,8 @@ def caught_up(request: Request) -> LiveTwin:
     return twin
 
 
-def check_world(world: str) -> None:
-    """Raise a 404 problem unless there is such a world."""
-    if world != "live":
-        raise ProblemError(404, "unknown-world", f"there is no world {world!r}: there is live", field="world")
-
-
-def _check_kind(twin: LiveTwin, kind: str, field: str) -> None:
-    if kind not in KINDS and not any(other == kind for other, _ in twin.replica):
+def _check_kind(view: WorldView, kind: str, field: str) -> None:
+    if kind not in KINDS and not any(other == kind for other, _ in view):
         kinds = ", ".join(KINDS)
         raise ProblemError(404, "unknown-kind", f"there is no kind {kind!r}: kinds are {kinds}", field=field)
 
@@ -162,26 +145,15 @@ def _parse_where(text: str) -> Where:
         raise ProblemError(422, "invalid-parameter", str(error), field="where", term=error.term) from error
 
 
-def _keys(twin: LiveTwin, query: StateQuery) -> list[bytes] | None:
+def _keys(view: WorldView, query: StateQuery) -> list[tuple[str, str]] | None:
     for kind in query.kind:
-        _check_kind(twin, kind, "kind")
+        _check_kind(view, kind, "kind")
     if not query.kind and not query.id:
         return None
     if query.kind and query.id:
-        return [entity_key(query.world, kind, id).encode() for kind in query.kind for id in query.id]
+        return [(kind, id) for kind in query.kind for id in query.id]
     kinds, ids = set(query.kind), set(query.id)
-    keys: list[bytes] = []
-    for key in twin.replica.holdings.shown:
-        _, kind, id = split_key(key.decode())
-        if (not kinds or kind in kinds) and (not ids or id in ids):
-            keys.append(key)
-    return keys
-
-
-def _tag(request: Request, twin: LiveTwin) -> str:
-    # Weak: two processes that read the same offsets give the same content, but perhaps not the same bytes.
-    offsets = ",".join(str(offset) for _, offset in sorted(twin.replica.offsets().items()))
-    return f'W/"{request.app.version}-{crc32(offsets.encode()):08x}-{len(twin.replica)}"'
+    return [(kind, id) for kind, id in view if (not kinds or kind in kinds) and (not ids or id in ids)]
 
 
 def _has_tag(request: Request, tag: str) -> bool:

@@ -145,7 +145,9 @@ async def test_one_entity(client: Client) -> None:
 async def test_worlds(client: Client) -> None:
     worlds = (await client.get("/twin/v1/worlds", "worlds")).json["worlds"]
 
-    assert worlds == [{"name": "live", "type": "live", "simulated": False, "entities": 4}]
+    assert len(worlds) == 1
+    assert {"name": "live", "type": "live", "simulated": False, "entities": 4}.items() <= worlds[0].items()
+    assert worlds[0]["faults"] == []
 
 
 async def test_the_ledger_sums_all_records_the_hidden_too(client: Client) -> None:

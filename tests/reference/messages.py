@@ -67,7 +67,7 @@ def _message(
     scraped_at_ms: int | None = None,
     interval_ms: int = 0,
     priority: int = 100,
-    target: str = "",
+    target: str = "a target",
     reason: str = "",
 ) -> Observation:
     return {
@@ -76,7 +76,7 @@ def _message(
         "world": "live",
         "source": source,
         "priority": priority,
-        "target": target,
+        "target": "" if type == "clock" else target,
         "interval_ms": interval_ms,
         "scraped_at_ms": at_ms if scraped_at_ms is None else scraped_at_ms,
         "simulated": False,
@@ -93,6 +93,8 @@ def _message(
         "metrics": [],
         "values": [],
         "times_ms": [],
+        "event_id": "",
+        "body": "",
     }
 
 

@@ -155,6 +155,18 @@ class ReferencePartition:
             entity = self.entities[key] = Entity()
         remember(entity, offset, message)
         source = entity.sources.setdefault(message["source"], Source())
+        self._observe(key, entity, source, message, attributes, samples)
+
+    def _observe(
+        self,
+        key: str,
+        entity: Entity,
+        source: Source,
+        message: Observation,
+        attributes: dict[str, str],
+        samples: list[tuple[str, int, float, int]],
+    ) -> None:
+        known_ms = source.good_ms
         source.observations.append(message)
         source.failures = 0
         if not samples:
@@ -171,11 +183,18 @@ class ReferencePartition:
         if applied_ms and not entity.next_tick_ms:
             entity.next_tick_ms = -(-min(applied_ms) // self.step_ms) * self.step_ms
         before = dict(entity.attributes)
-        entity.attributes = {n: v for n, v in {**entity.attributes, **attributes}.items() if v != ""}
+        if told_at(message) < known_ms and not applied_ms:
+            self.met["old attributes"] += bool(attributes)
+        else:
+            entity.attributes = {n: v for n, v in {**entity.attributes, **attributes}.items() if v != ""}
+        self._bring(key, entity, attributes_changed=entity.attributes != before)
+
+    def _bring(self, key: str, entity: Entity, attributes_changed: bool) -> None:
+        """Brings an entity to its now after an observation."""
         now_ms = entity.seen_ms
         self._drop_heads(entity, now_ms)
         self._close_ticks(key, entity, now_ms)
-        self._settle_status(key, entity, now_ms, attributes_changed=entity.attributes != before)
+        self._settle_status(key, entity, now_ms, attributes_changed)
 
     def _take_sample(
         self, entity: Entity, message: Observation, metric: str, form: int, value: float, time_ms: int
@@ -351,18 +370,8 @@ class ReferencePartition:
         heads = self._heads(entity)
         if not heads:
             return False
-        sources = entity.sources
-        with_head = {name for _, name in heads}
-        lively = {name for name in with_head if not self._is_silent(sources[name], now_ms)}
-        waited = {
-            n for n in lively if self._interval_ms(sources[n]) + self.step_ms <= LONGEST_WAIT_MS
-        } or lively
-        slowest = max((self._interval_ms(sources[name]) for name in waited), default=0)
-        wait_ms = min(LONGEST_WAIT_MS, slowest + self.step_ms)
-        covered_ms = min((head.time_ms for (_, name), head in heads.items() if name in waited), default=None)
-        horizon_ms = max(
-            head.time_ms + self._gap_ms(sources[name].interval_ms) for (_, name), head in heads.items()
-        )
+        covered_ms, wait_ms = self._waiting(entity, now_ms)
+        horizon_ms = self._horizon_ms(entity)
         first_ms = entity.next_tick_ms
         while entity.next_tick_ms <= horizon_ms:
             tick_ms = entity.next_tick_ms
@@ -372,6 +381,26 @@ class ReferencePartition:
             self._publish(key, entity, tick_ms, complete)
             entity.next_tick_ms += self.step_ms
         return entity.next_tick_ms != first_ms
+
+    def _horizon_ms(self, entity: Entity) -> int:
+        """The newest time at which a head could still be held."""
+        return max(
+            head.time_ms + self._gap_ms(entity.sources[name].interval_ms)
+            for (_, name), head in self._heads(entity).items()
+        )
+
+    def _waiting(self, entity: Entity, now_ms: int) -> tuple[int | None, int]:
+        """Up to where all that ticks wait for has come, and how long a tick waits for it."""
+        heads, sources = self._heads(entity), entity.sources
+        with_head = {name for _, name in heads}
+        lively = {name for name in with_head if not self._is_silent(sources[name], now_ms)}
+        waited = {
+            n for n in lively if self._interval_ms(sources[n]) + self.step_ms <= LONGEST_WAIT_MS
+        } or lively
+        slowest = max((self._interval_ms(sources[name]) for name in waited), default=0)
+        wait_ms = min(LONGEST_WAIT_MS, slowest + self.step_ms)
+        covered_ms = min((head.time_ms for (_, name), head in heads.items() if name in waited), default=None)
+        return covered_ms, wait_ms
 
     def _publish(self, key: str, entity: Entity, tick_ms: int, complete: bool) -> None:
         values = self._values_at(entity, tick_ms)
@@ -417,7 +446,8 @@ class ReferencePartition:
             for name in bad
         )
         if len(bad) == len(known):
-            return "down", faults
+            pushed = all(not source.target and source.failures < 2 for source in known.values())
+            return "unknown" if pushed else "down", faults
         if not heads:
             return "unknown", "no measurement"
         if bad:

@@ -42,6 +42,7 @@ MODES = (
     "zero up",  # the source reports the entity down
     "label",  # an attribute comes, changes, goes
     "form",  # gauges become states
+    "old label",  # an attribute of 20 s before, with samples or without
     "delayed",  # the observation is made 8 s after the scrape
     "ahead",  # the scraper's clock is 3 s ahead of the worker's
     "burst",  # two samples of each metric
@@ -64,6 +65,8 @@ class Source:
     entities: tuple[int, ...]
     split: bool
     """One observation for each entity instead of one for all; they share their origin."""
+    pushed: bool = False
+    """Its observations name no target."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ def sources(draw: st.DrawFn, name: str) -> Source:
         ),
         entities=draw(few((0,), (0, 1), (0, 1, 2))),
         split=draw(few(False, False, True)),
+        pushed=draw(few(False, False, True)),
     )
 
 
@@ -247,8 +251,8 @@ class Feed:
         fields: dict[str, Any] = {
             "interval_ms": 30_000 if moved else source.interval_ms,
             "priority": 15 if moved else source.priority,
-            "target": f"{source.name}:{9200 if moved else 9100}",
-            "scraped_at_ms": at_ms + 3_000 * (mode == "ahead"),
+            "target": "" if source.pushed and not moved else f"{source.name}:{9200 if moved else 9100}",
+            "scraped_at_ms": at_ms + {"ahead": 3_000, "old label": -20_000}.get(mode, 0),
         }
         origin = (self.index % 2, self.number * 10 + self.index)
         if mode == "silent":
@@ -256,7 +260,7 @@ class Feed:
         if mode == "fail":
             return [failure(at_ms, source.name, origin, target=fields["target"], scraped_at_ms=at_ms)]
         readings = {ENTITIES[one]: self.readings(ENTITIES[one], at_ms, mode) for one in source.entities}
-        labels = {"nodepool": ("1", "", "2")[self.number % 3], "empty": ""} if mode == "label" else {}
+        labels = {"nodepool": ("1", "", "2")[self.number % 3], "empty": ""} if "label" in mode else {}
         forms = {name: 1 for name, form in FORMS.items() if form == 0} if mode == "form" else {}
         parts = [[entity] for entity in readings] if source.split else [list(readings)]
         return [
@@ -279,7 +283,7 @@ class Feed:
         last = self.last.get(entity, [])
         if last and at_ms - last[0][2] > RESEND_MS + 90_000:
             last = []
-        if last and mode in ("repeat", "conflict"):
+        if last and mode in ("repeat", "conflict", "old label"):
             return [(metric, value + (mode == "conflict"), time_ms) for metric, value, time_ms in last]
         time_ms = at_ms + self.source.skew_ms - (20_000 if mode == "late" else 0)
         metrics = self.source.metrics[:1] if mode == "partial" else self.source.metrics

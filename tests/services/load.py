@@ -164,6 +164,8 @@ class Fleet:
             metrics=[],
             values=[],
             times_ms=[],
+            event_id="",
+            body="",
         )
 
 

@@ -4,11 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.domain.changes import Changes
 from streams.domain.entity import OUTCOMES
 from streams.domain.keys import entity_key
 from streams.domain.ledger import LEDGER_KIND
 from streams.domain.observation import check_observation
-from streams.domain.twin import Changes, Partition
+from streams.domain.twin import Partition
 from streams.errors import InvalidMessageError
 from streams.records import Observation, State, Tick
 from streams.rulebook import load_rulebook

@@ -670,6 +670,34 @@ def test_attributes_are_merged_and_an_empty_value_removes_one(twin: Twin) -> Non
     ]
 
 
+def test_attributes_of_an_old_snapshot_are_not_taken(twin: Twin) -> None:
+    twin.gauge(10_000, 1.0)
+
+    twin.observe(12_000, attributes={NODE: {"zone": "x"}}, scraped_at=9_999)
+    assert twin.state()["attributes"] == {}
+
+    twin.observe(13_000, attributes={NODE: {"zone": "y"}}, scraped_at=10_000)
+    assert twin.state()["attributes"] == {"zone": "y"}
+
+
+def test_attributes_come_with_a_sample_that_is_applied_however_old_the_scrape(twin: Twin) -> None:
+    twin.gauge(10_000, 1.0)
+
+    twin.observe(12_000, ("load1", 1.0, 10_000), attributes={NODE: {"zone": "x"}}, scraped_at=9_999)
+    assert twin.state()["attributes"] == {}
+
+    twin.observe(13_000, ("load1", 2.0, 10_001), attributes={NODE: {"zone": "y"}}, scraped_at=9_999)
+    assert twin.state()["attributes"] == {"zone": "y"}
+
+
+def test_old_snapshot_of_another_source_gives_its_attributes(twin: Twin) -> None:
+    twin.gauge(10_000, 1.0)
+
+    twin.observe(12_000, source="t", attributes={NODE: {"zone": "x"}}, scraped_at=2_000)
+
+    assert twin.state()["attributes"] == {"zone": "x"}
+
+
 def test_failure_counts_for_the_entities_that_the_target_feeds(twin: Twin) -> None:
     twin.gauge(4_000, 1.0, target="t1")
     twin.gauge(4_000, 1.0, target="t2", entity=OTHER)
@@ -815,6 +843,44 @@ def test_all_sources_bad_are_named_in_order(twin: Twin) -> None:
     twin.fail(20_000, source="b")
 
     assert twin.status() == ("down", "b: failed scrapes; z: silent")
+
+
+def test_silence_of_pushed_sources_says_nothing(twin: Twin) -> None:
+    twin.gauge(4_000, 1.0, target="")
+    twin.gauge(4_000, 1.0, source="t", target="")
+
+    twin.clock(19_001)
+
+    assert twin.status() == ("unknown", "s: silent; t: silent")
+
+
+def test_one_source_that_is_scraped_makes_silence_mean_down(twin: Twin) -> None:
+    twin.gauge(4_000, 1.0, target="")
+    twin.gauge(4_000, 1.0, source="t")
+
+    twin.clock(19_001)
+
+    assert twin.status() == ("down", "s: silent; t: silent")
+
+
+def test_newest_observation_says_whether_a_source_is_pushed(twin: Twin) -> None:
+    twin.gauge(4_000, 1.0, target="")
+    twin.gauge(5_000, 1.0, target="t1")
+
+    twin.clock(20_001)
+
+    assert twin.status() == ("down", "s: silent")
+
+
+def test_failed_scrapes_without_a_target_are_down(twin: Twin) -> None:
+    twin.gauge(4_000, 1.0, target="")
+    twin.fail(5_000, target="")
+    twin.fail(6_000, target="")
+    assert twin.status() == ("down", "s: failed scrapes")
+
+    twin.clock(19_001)
+
+    assert twin.status() == ("down", "s: silent")
 
 
 def test_silence_is_said_rather_than_failures(twin: Twin) -> None:

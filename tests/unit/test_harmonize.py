@@ -59,6 +59,8 @@ def test_an_observation_says_where_it_comes_from(book: RuleBook) -> None:
         "metrics": [0],
         "values": [0.5],
         "times_ms": [NOW_MS],
+        "event_id": "",
+        "body": "",
     }
     assert load_codec("observation").decode(load_codec("observation").encode(observation)) == observation
 

@@ -1,10 +1,13 @@
 """The partition's ledger record: what is left of entities that are gone."""
 
 from streams.domain.ledger import (
+    KEY_MAX,
+    REMEMBERED_MAX,
     REMEMBERED_MS,
     forget_removed,
     ledger_key,
     new_ledger,
+    remember_gone,
     remember_removed,
     removed_version,
 )
@@ -57,3 +60,26 @@ def test_a_removal_is_forgotten_when_no_redelivery_reaches_back_to_it() -> None:
 def test_where_nothing_was_removed_no_version_is_known() -> None:
     assert removed_version(None, KEY) == 0
     assert removed_version(new_ledger(3), KEY) == 0
+
+
+def test_only_the_newest_removals_are_remembered() -> None:
+    ledger = new_ledger(3)
+
+    for number in range(REMEMBERED_MAX + 1):
+        remember_gone(ledger, f"w1/node/n{number}", number + 1, NOW_MS)
+    remember_gone(ledger, "w1/node/n1", 90_000, NOW_MS)
+    remember_gone(ledger, "w1/node/last", 90_001, NOW_MS)
+
+    assert len(ledger["attributes"]) == REMEMBERED_MAX
+    assert removed_version(ledger, "w1/node/n0") == removed_version(ledger, "w1/node/n2") == 0
+    assert removed_version(ledger, "w1/node/n1") == 90_000
+
+
+def test_a_long_key_takes_no_more_room_than_a_short_one() -> None:
+    ledger = new_ledger(3)
+    key = "w1/node/" + "%C3%A4" * 200
+
+    remember_gone(ledger, key, 20, NOW_MS)
+
+    assert removed_version(ledger, key) == 20
+    assert all(len(place) <= KEY_MAX for place in ledger["attributes"])

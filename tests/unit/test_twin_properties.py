@@ -202,7 +202,7 @@ WANTED = {
     *("silent", "failed scrapes", "reports down", "no measurement"),
     *("applied", "duplicate", "late", "conflict", "rejected"),
     *("removed", "came back", "dropped head", "another form", "counter reset", "sent twice"),
-    "failure that is not newer",
+    *("failure that is not newer", "old attributes", "unknown when silent"),
 }
 """What generated logs must reach, so that the properties above are worth something."""
 
@@ -291,6 +291,8 @@ def branches(model: ReferencePartition) -> set[str]:
             if removed
             else f"{status} {reason.partition(':')[0] if 'stale' in reason else ''}".strip()
         )
+        if status == "unknown" and "silent" in reason:
+            found.add("unknown when silent")
         found |= {
             word for word in ("silent", "failed scrapes", "reports down", "no measurement") if word in reason
         }

@@ -1,8 +1,9 @@
 """A long message gives the event loop back on the way."""
 
+from streams.domain.changes import Changes
 from streams.domain.entity import new_entity
 from streams.domain.status import status_of
-from streams.domain.twin import PAUSE_ENTITIES, Changes, Partition
+from streams.domain.twin import PAUSE_ENTITIES, Partition
 from streams.records import Observation, State
 from tests.reference.messages import clock, failure, values
 

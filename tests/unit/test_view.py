@@ -4,7 +4,7 @@ from typing import Any
 
 from streams.domain.view import entity_view
 from streams.records import State
-from tests.factories import NAN, NOW_MS, make_state
+from tests.factories import NAN, NOW_MS, make_scenario, make_state
 
 
 def test_the_record_has_the_fields_of_the_contract() -> None:
@@ -102,3 +102,52 @@ def test_sources_and_memory_are_shown_on_demand() -> None:
     }
     assert view["origins"] == {"twin.scrape.v1/3": 11}
     assert view["alignment"] == {"next_tick_ms": NOW_MS, "due_ms": NOW_MS + 10_000, "open_values": 0}
+
+
+def test_live_records_have_no_faults() -> None:
+    assert entity_view(make_state())["faults"] == []
+
+
+def test_values_of_a_scenario_lie_over_those_of_heads_which_keep_their_source() -> None:
+    laid = make_scenario(faults=["f2", "f1"], names=["cpu_usage_percent"], values=[99.0], times_ms=[NOW_MS])
+
+    view = entity_view(make_state(scenario=laid))
+
+    assert view["faults"] == ["f2", "f1"]
+    assert view["metrics"]["cpu_usage_percent"] == {
+        "value": 99.0,
+        "observed_at_ms": NOW_MS,
+        "quality": "measured",
+        "source": "node_exporter",
+    }
+    assert view["metrics"]["mem_total_bytes"]["value"] == 270_000_000_000.0
+
+
+def test_a_value_of_a_scenario_that_is_nan_takes_the_metric_away() -> None:
+    names = ["cpu_usage_percent", "power_watts"]
+
+    view = entity_view(
+        make_state(scenario=make_scenario(names=names, values=[NAN, NAN], times_ms=[NOW_MS] * 2))
+    )
+
+    assert set(view["metrics"]) == {"mem_total_bytes", "network_receive_bytes_per_s"}
+
+
+def test_a_metric_that_no_source_has_is_the_scenarios() -> None:
+    laid = make_scenario(names=["power_watts"], values=[0.0], times_ms=[NOW_MS])
+
+    assert entity_view(make_state(scenario=laid))["metrics"]["power_watts"] == {
+        "value": 0.0,
+        "observed_at_ms": NOW_MS,
+        "quality": "measured",
+        "source": "scenario",
+    }
+
+
+def test_a_view_can_be_changed_without_changing_the_record() -> None:
+    state = make_state(scenario=make_scenario(faults=["f1"]))
+
+    entity_view(state)["faults"].append("f2")
+
+    assert state["scenario"] is not None
+    assert state["scenario"]["faults"] == ["f1"]

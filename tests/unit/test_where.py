@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.domain.view import entity_view
 from streams.domain.where import InvalidWhereError, find, parse_where
-from tests.factories import make_state
+from tests.factories import make_scenario, make_state
 
 
 @pytest.fixture
@@ -139,6 +139,16 @@ def test_every_quoted_value_comes_back(terms: list[tuple[str, str, str]]) -> Non
     where = parse_where("  ".join(f'{name}{operator}"{value}"' for name, operator, value in quoted))
 
     assert [(term.name, term.operator, term.value) for term in where.terms] == terms
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [("faults~f1", True), ("faults=f2", False), ('faults="f1 f2"', True), ("faults~f3", False)],
+)
+def test_a_list_is_its_words(text: str, holds: bool) -> None:
+    entity = entity_view(make_state(scenario=make_scenario(faults=["f1", "f2"])))
+
+    assert parse_where(text).matches(entity) is holds
 
 
 @given(st.text(st.sampled_from('ab1.=!<>~" \\')))

@@ -3,9 +3,9 @@ from typing import Any
 
 from streams.agents.twin import tick_messages
 from streams.agents.working import Working
+from streams.domain.changes import Changes
 from streams.domain.entity import REJECTED
 from streams.domain.ticks import TickRows
-from streams.domain.twin import Changes
 from streams.errors import InvalidMessageError
 from streams.records import State
 from streams.schemas import load_codec

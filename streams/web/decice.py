@@ -1,0 +1,155 @@
+"""DECICE's own API under /api/v2, /api/v1 and /api: the whole twin, its parts, and posted snapshots."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from streams.replica.worlds import LIVE, OVERLAY
+from streams.settings import Settings
+from streams.web.posting import ImportQuery, take_document
+from streams.web.problems import ProblemError
+from streams.web.state import ERRORS, WorldQuery, caught_up
+from streams.web.twindocument import Body, TwinDocument, TwinDocuments
+
+PREFIXES = ("/api/v2", "/api/v1", "/api")
+"""Where it is: the last is the same as v1."""
+
+LATER = ("timeseries/write_record", "timeseries/read_record", "past_snapshots", "past_snapshots/{ts}")
+"""What the twin does not have yet."""
+
+router = APIRouter(tags=["DECICE"], responses=ERRORS)
+
+Route = Callable[..., Awaitable[Response]]
+
+
+class NodesQuery(WorldQuery):
+    """Parameters of nodes/."""
+
+    include_vertexpool_id: bool = Field(False, description="vertexpool_id in node_info")
+
+
+async def document_of(request: Request, world: str) -> TwinDocument:
+    """The document of a world, as it is now or was 250 ms ago."""
+    documents: TwinDocuments = request.app.state.documents
+    return await documents.of(caught_up(request).view_of(world))
+
+
+async def get_twin_v2(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+    """The whole twin (v2). `Age` is that of its newest value; If-None-Match is answered with 304."""
+    document = await document_of(request, query.world)
+    return answer(request, document, document.v2)
+
+
+async def get_twin_v1(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+    """The whole twin (v1: without cluster_info)."""
+    document = await document_of(request, query.world)
+    return answer(request, document, document.v1)
+
+
+async def get_nodes(request: Request, query: Annotated[NodesQuery, Query()]) -> Response:
+    """All nodes."""
+    document = await document_of(request, query.world)
+    return answer(
+        request, document, document.nodes_with_pools if query.include_vertexpool_id else document.nodes
+    )
+
+
+async def get_links(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+    """All links that have a delay."""
+    document = await document_of(request, query.world)
+    return answer(request, document, document.links)
+
+
+async def get_jobs(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+    """All jobs."""
+    document = await document_of(request, query.world)
+    return answer(request, document, document.jobs)
+
+
+async def get_settings(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
+    """Where the twin and its neighbours are, as far as it knows; no secrets."""
+    caught_up(request).view_of(query.world)
+    settings: Settings = request.app.state.twin.settings
+    host, port = request.scope.get("server") or (settings.web_host, settings.web_port)
+    return {
+        "host": host,
+        "port": port,
+        "scheduler_controller": {"port": None, "service": None},
+        "promql_wrapper": {"host": host, "port": port},
+        "influxdb": _influxdb(settings.history_url or ""),
+    }
+
+
+async def post_twin(request: Request, query: Annotated[ImportQuery, Query()]) -> Response:
+    """Take a snapshot: its values become import events at the time `lastUpdated`; the answer is 201."""
+    return await take_document(request, "decice-v2", query)
+
+
+async def get_later(request: Request) -> Response:
+    """Not there yet: comes with the history of the twin."""
+    raise ProblemError(
+        501,
+        "not-implemented",
+        f"{request.url.path} comes with the history of the twin; until then /twin/v1/state has what is now",
+    )
+
+
+def answer(request: Request, document: TwinDocument, body: Body) -> Response:
+    """A body with its ETag and the age of the newest value [s], or 304 when the client has it."""
+    headers = {"ETag": body.tag, "Cache-Control": "no-cache"} | age_header(document)
+    wanted = request.headers.get("If-None-Match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
+    if wanted.strip() == "*" or body.tag in tags:
+        return Response(status_code=304, headers=headers)
+    return Response(body.content, media_type="application/json", headers=headers)
+
+
+def age_header(document: TwinDocument) -> dict[str, str]:
+    """`Age`: [s] since the newest value; none where there is no value, or the world has its own time."""
+    if not document.updated_ms or not follows_clock(document.stamp["world"]):
+        return {}
+    return {"Age": str(max(0, int(time.time() - document.updated_ms / 1000)))}
+
+
+def follows_clock(world: str) -> bool:
+    """Whether the time of a world is that of the clock: live's, and that of what lies over it."""
+    return world == LIVE or world.startswith(OVERLAY)
+
+
+def _influxdb(url: str) -> dict[str, str | None]:
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("influxdb+"):
+        return {"url": None, "bucket": None, "org": None}
+    # Neither user nor password, should the address have them.
+    address = f"{parts.scheme.removeprefix('influxdb+')}://{parts.netloc.rpartition('@')[2]}"
+    org, _, bucket = parts.path.strip("/").partition("/")
+    return {"url": address, "bucket": bucket, "org": org}
+
+
+def _add(path: str, route: Route, method: str = "GET", status: int = 200) -> None:
+    """A route with and without a slash at the end; the first is the one that DECICE's own twin has."""
+    for place, form in enumerate((path + "/", path)):
+        router.add_api_route(
+            form,
+            route,
+            methods=[method],
+            status_code=status,
+            include_in_schema=place == 0,
+            response_model=None,
+            operation_id=f"{method.lower()} {form}",
+        )
+
+
+for _prefix in PREFIXES:
+    _add(f"{_prefix}/model_core", get_twin_v2 if _prefix == "/api/v2" else get_twin_v1)
+    _add(f"{_prefix}/model_core", post_twin, "POST", 201)
+    _add(f"{_prefix}/nodes", get_nodes)
+    _add(f"{_prefix}/links", get_links)
+    _add(f"{_prefix}/jobs", get_jobs)
+    _add(f"{_prefix}/settings", get_settings)  # type: ignore[arg-type]  # FastAPI makes a response of it
+    for _path in LATER:
+        _add(f"{_prefix}/{_path}", get_later, "POST" if _path.startswith("timeseries") else "GET", 501)
