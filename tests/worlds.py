@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from streams.domain.catalogue import Catalogue
-from streams.domain.keys import event_partition
+from streams.domain.keys import entity_key, partition_of
 from streams.domain.view import entity_view
 from streams.events import parse_event
 from streams.events.sender import EventSender, Sent
@@ -124,4 +124,4 @@ def value(view: dict[str, Any], metric: str) -> float:
 
 def home(settings: Settings, world: str) -> int:
     """Partition of an isolated world, or of an overlay's own record."""
-    return event_partition(world, "", settings.partitions)
+    return partition_of(entity_key(world, "world", world), settings.partitions)

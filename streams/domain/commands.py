@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streams.domain.entity import COUNTER, GAUGE, STATE
-from streams.domain.keys import entity_key, event_partition, partition_of
+from streams.domain.keys import entity_key, partition_of
 from streams.domain.observation import new_observation
 from streams.records import Event, Observation
 
@@ -40,7 +40,7 @@ def observations_of(
         offset: in it.
         now_ms: [ms since the epoch] wall clock; else the event's time.
     """
-    home = event_partition(event["world"], event["sender"], partitions)
+    home = partition_of(entity_key(event["world"], "world", event["world"]), partitions)
     found = []
     for number, command in _commands(event, body, home, partitions):
         if command["type"] == "entity.set" and not is_overlay(event["world"]):

@@ -20,6 +20,9 @@ from streams.records import Observation, Scrape
 SERIES_MAX = 2_000_000
 """[1] Series whose plans are kept; each costs about 150 bytes."""
 
+PUSHED = 50
+"""[1] What is told ranks behind what is looked at: a copy must not hide the values that it was made from."""
+
 UNUSED_MAX_MS = 900_000
 """[ms] Plans that were not used for so long are dropped: their series are no longer there."""
 
@@ -75,7 +78,8 @@ class Harmonizer:
             raise InvalidMessageError(
                 "unknown_pack", f"no rule pack {scrape['pack']!r}; there are {', '.join(sorted(self._packs))}"
             )
-        source = _Origin(scrape, pack.priority, origin, partition, offset, at_ms)
+        priority = pack.priority + (0 if origin == "scrape" else PUSHED)
+        source = _Origin(scrape, priority, origin, partition, offset, at_ms)
         if not scrape["ok"]:
             failure = source.observation("failure")
             failure["reason"] = scrape["error"] or "failed"

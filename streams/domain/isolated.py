@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.domain.bounds import check_advance, check_near
 from streams.domain.entity import NEVER, is_newer_origin, new_entity
 from streams.domain.keys import entity_key, split_key
 from streams.domain.observe import observe
@@ -45,8 +46,9 @@ class Isolated(World):
         """`entity.set`: an observation; a time of 0 stands for the clock.
 
         Raises:
-            InvalidMessageError: the world would have more entities than it may.
+            InvalidMessageError: the time lies far from the clock, or there would be too many entities.
         """
+        check_near(self.name, message["at_ms"], self.clock_ms, self.step_ms)
         keys = [
             entity_key(self.name, kind, id) for kind, id in zip(message["kinds"], message["ids"], strict=True)
         ]
@@ -64,14 +66,10 @@ class Isolated(World):
         """`world.advance`: close the ticks up to a time; the world's record is the caller's to write.
 
         Raises:
-            InvalidMessageError: the time does not lie ahead.
+            InvalidMessageError: the time does not lie ahead, or too far.
         """
         to_ms = body["to_ms"] if body["by_ms"] is None else self.clock_ms + body["by_ms"]
-        if to_ms <= self.clock_ms:
-            raise InvalidMessageError(
-                "not_forward",
-                f"body.to_ms: {to_ms} is not after the clock {self.clock_ms} of world {self.name}",
-            )
+        check_advance(self.name, to_ms, self.clock_ms, self.step_ms, len(self.entities))
         return self._advance(turn, to_ms)
 
     def remove_entities(self, turn: Turn, body: Mapping[str, Any]) -> Iterator[None]:

@@ -13,6 +13,7 @@ from streams.domain.settle import restate
 from streams.domain.show import (
     ShownTick,
     align_to,
+    forget_frozen,
     freeze,
     judge,
     next_stale_ms,
@@ -65,6 +66,11 @@ class Overlay(World):
         keys = [self.key_of(kind, id) for kind, id in body["entities"]]
         self._check_room(keys)
         fault = self.begin_fault(turn, body, turn.at_ms, told_ms=turn.at_ms)
+        for key in keys if fault else ():
+            record = turn.states.get(self._own(key))
+            if record is not None and turn.offset >= record["version"]:
+                # What a former fault of this id froze, when it ended in a message that had made the record.
+                forget_frozen(scenario_of(record), self.faults.keys() - {body["fault"]})
         return self._show_all(turn, keys if fault else [], turn.at_ms)
 
     def stop_fault(self, turn: Turn, body: Mapping[str, Any]) -> Iterator[None]:

@@ -97,7 +97,7 @@ def show_newest(
         entity["scenario"] = None
         return
     scenario = scenario_of(entity)
-    _forget_frozen(scenario, kept)
+    forget_frozen(scenario, kept)
     scenario["faults"] = [fault.id for fault in active]
     scenario["hidden"] = any(fault.kind == "remove" for fault in active)
     scenario["names"], scenario["values"], scenario["times_ms"] = [], [], []
@@ -255,7 +255,8 @@ def _frozen(entity: State, fault: str, name: str) -> tuple[float, int] | None:
     return None
 
 
-def _forget_frozen(scenario: Scenario, kept: set[str]) -> None:
+def forget_frozen(scenario: Scenario, kept: set[str]) -> None:
+    """Forget what faults froze, but for those that are named."""
     places = [place for place, fault in enumerate(scenario["frozen_faults"]) if fault in kept]
     if len(places) == len(scenario["frozen_faults"]):
         return

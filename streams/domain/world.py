@@ -85,6 +85,10 @@ class Turn:
         """Whether a message at or after this one removed it: this one is handled again."""
         return self.offset < removed_version(self.states.get(ledger_key(number)), key)
 
+    def did_remove(self, key: str, number: int) -> bool:
+        """Whether this very message removed it: it is handled again."""
+        return self.offset + 1 == removed_version(self.states.get(ledger_key(number)), key)
+
 
 @dataclass
 class World:
@@ -171,9 +175,16 @@ class World:
         return entity_key(self.name, FAULT, f"{self.rules.number}:{fault}")
 
     def over_faults(self, turn: Turn, now_ms: int) -> list[Fault]:
-        """Faults that have ended; not those that begin after this message, when it is handled again."""
+        """Faults that have ended; not those that begin after this message, when it is handled again.
+
+        Then an event that was refused for the id of one that ended here may have begun another: it goes too.
+        """
         # In an order that a restart does not change.
-        over = [fault for _, fault in sorted(self.faults.items()) if fault.end_ms <= now_ms]
+        over = [
+            fault
+            for _, fault in sorted(self.faults.items())
+            if fault.end_ms <= now_ms or turn.did_remove(self.fault_key(fault.id), self.rules.number)
+        ]
         records = [turn.states.get(self.fault_key(fault.id)) for fault in over]
         return [
             fault

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from streams.domain.catalogue import Catalogue
+from streams.domain.catalogue import Catalogue, Metric
 from streams.domain.commands import is_overlay
 from streams.domain.near import near_names
 from streams.errors import InvalidMessageError
-from streams.events.models import EVENT, AnyEvent, EntitySet, FaultStart, WorldCreate
+from streams.events.models import EVENT, TYPES, AnyEvent, EntitySet, FaultStart, WorldCreate
 from streams.records import Event
 from streams.schemas import load_codec
 
@@ -138,7 +138,13 @@ def _check_metric(
         (metric.minimum is None or value >= metric.minimum)
         and (metric.maximum is None or value <= metric.maximum)
     ):
-        faults.append((field, f"{value} is outside of {metric.minimum} to {metric.maximum} {metric.unit}"))
+        faults.append((field, f"{value} {metric.unit} is not {_range(metric)}"))
+
+
+def _range(metric: Metric) -> str:
+    if metric.minimum is not None and metric.maximum is not None:
+        return f"within {metric.minimum:g} to {metric.maximum:g}"
+    return f"at least {metric.minimum:g}" if metric.maximum is None else f"at most {metric.maximum:g}"
 
 
 def _fault(fault: ErrorDetails) -> tuple[str, str]:
@@ -146,16 +152,33 @@ def _fault(fault: ErrorDetails) -> tuple[str, str]:
     # The first part is the event's type, and after `body` the fault's kind: names of the union's branches.
     place = [part for part in place if part not in _BRANCHES]
     value = fault["input"]
-    text = fault["msg"]
+    text = fault["msg"].removeprefix("Value error, ")
+    if fault["type"].startswith("union_tag"):
+        return _untagged(place, fault)
     if fault["type"] == "extra_forbidden":
         text = "there is no such field"
     elif fault["type"] == "missing":
         return ".".join(place), "is missing"
+    elif fault["type"] in _NO_OBJECT:
+        text = f"{json.dumps(value, default=str)[:100]} is not an object"
+    elif fault["type"] == "string_pattern_mismatch" and place == ["world"]:
+        name = "NAME or live~NAME, in lower-case letters, digits, . _ -; at most 63"
+        text = f"{value[:100]!r} is not a name: {name}"
     elif not isinstance(value, Mapping | list):
         text = f"{str(value)[:100]!r}: {text}"
     return ".".join(place) or "event", text
 
 
-_BRANCHES = frozenset(
-    name for union in (EVENT.json_schema()["discriminator"]["mapping"],) for name in union
-) | frozenset(EVENT.json_schema()["$defs"]["FaultStart"]["properties"]["body"]["discriminator"]["mapping"])
+def _untagged(place: list[str], fault: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with the field that tells the branches of a union apart."""
+    context = fault["ctx"]
+    field = str(context["discriminator"]).strip("'")
+    names = str(context.get("expected_tags") or ", ".join(map(repr, TYPES if not place else _KINDS)))
+    text = f"{str(context['tag'])[:100]!r} is not one of" if "tag" in context else "is missing: one of"
+    return ".".join([*place, field]), f"{text} {names}"
+
+
+_NO_OBJECT = ("model_type", "dict_type", "model_attributes_type")
+
+_KINDS = tuple(EVENT.json_schema()["$defs"]["FaultStart"]["properties"]["body"]["discriminator"]["mapping"])
+_BRANCHES = frozenset(TYPES + _KINDS)

@@ -127,7 +127,7 @@ async def _show(
             return 0
         stamp, entities = _snapshot(twin, selection)
         if entities:
-            console.print(tables.draw(stamp, entities, _now_ms()))
+            console.print(tables.draw(stamp, entities, _now_ms(twin)))
         else:
             click.echo(_why_nothing(twin, selection), err=True)
         return 0 if len(twin) else 1
@@ -139,7 +139,7 @@ async def _watch(twin: TwinReplica, selection: Selection, tables: Tables, consol
         while True:
             stamp, entities = _snapshot(twin, selection)
             tables = Tables(tables.catalogue, console.width, tables.aligned)  # it may have been resized
-            live.update(tables.draw(stamp, entities, _now_ms()), refresh=True)
+            live.update(tables.draw(stamp, entities, _now_ms(twin)), refresh=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGE_S):
                     await anext(changes)
@@ -153,7 +153,12 @@ def _snapshot(twin: TwinReplica, selection: Selection) -> tuple[Stamp, list[dict
     return make_stamp(twin.world, held, oldest_observed_ms(entities), twin.offsets()), entities
 
 
-def _now_ms() -> int:
+def _now_ms(twin: TwinReplica) -> int:
+    """Now, against which ages are shown: an isolated world has a time of its own."""
+    if ("world", twin.world) in twin:
+        clock_ms = twin["world", twin.world]["attributes"].get("clock_ms")
+        if clock_ms is not None:
+            return int(clock_ms)
     return int(time.time() * 1000)
 
 

@@ -167,8 +167,8 @@ def _fixed_columns(entities: list[Mapping[str, Any]], now_ms: int) -> tuple[list
     """Columns before the metrics, and the reasons after them; those without a word are left out."""
     ages = [_newest_ms(entity) for entity in entities]
     columns = [
-        Column("id", [Text(entity["id"]) for entity in entities]),
-        Column("pool", [Text(entity["attributes"].get("nodepool", "")) for entity in entities]),
+        Column("id", [Text(_printable(entity["id"])) for entity in entities]),
+        Column("pool", [Text(_printable(entity["attributes"].get("nodepool", ""))) for entity in entities]),
         Column("", [Text("sim" if entity["simulated"] else "", style="magenta") for entity in entities]),
         Column(
             "status", [Text(entity["status"], style=STYLES.get(entity["status"], "")) for entity in entities]
@@ -178,13 +178,18 @@ def _fixed_columns(entities: list[Mapping[str, Any]], now_ms: int) -> tuple[list
             [Text("-" if newest is None else format_age(now_ms - newest)) for newest in ages],
             is_number=True,
         ),
-        Column("why", [Text(_why(entity)) for entity in entities]),
+        Column("why", [Text(_printable(_why(entity))) for entity in entities]),
     ]
     *first, reason = columns
     has_words = [any(cell.plain for cell in column.cells) for column in columns]
     return [column for column, has in zip(first, has_words, strict=False) if has], reason if has_words[
         -1
     ] else None
+
+
+def _printable(text: str) -> str:
+    """Line breaks and what else would not be seen, or move the cursor, escaped as in Python."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _title(kind: str, entities: list[Mapping[str, Any]]) -> Text:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from streams.domain.near import near_names
 from streams.errors import TwinError
-from streams.rulebook import load_rulebook
+from streams.rulebook import RULES_FOLDER, load_rulebook
 from streams.rulebook.file import LinedDict, LinedList, parse_yaml
 from streams.vte.convert import CONVERTERS
 from streams.vte.scenario import Scenario
@@ -35,10 +35,8 @@ YAML_ORDER = ("emulator", "scenario", "decice-vte", "appendix-a", "decice-v2", "
 JSON_ORDER = ("decice-vte", "appendix-a", "decice-v2", "mock-exporter", "emulator", "scenario")
 """Which format a file is when it could be several: by hand one writes YAML, programs write JSON."""
 
-SCHEMAS = {"emulator": "emulator", "decice-vte": "decice_vte", "appendix-a": "appendix_a"} | {
-    "mock-exporter": "mock_exporter"
-}
-"""File of the JSON Schema of each format; that of a snapshot comes with its rule pack."""
+SCHEMAS = {"emulator": "emulator", "decice-vte": "decice_vte", "mock-exporter": "mock_exporter"}
+"""File of the JSON Schema of each format; those that the twin itself takes stand with the rules."""
 
 MAX_BYTES = 256 * 1024 * 1024
 """[B] Of a scenario file: a snapshot of 20,000 nodes has some 10 MB."""
@@ -159,6 +157,10 @@ def _validator(name: str) -> Draft202012Validator:
     if name == "decice-v2":
         document = load_rulebook().packs["decice_v2"].document
         return Draft202012Validator({} if document is None else document.schema)
+    if name == "appendix-a":
+        schema = json.loads((RULES_FOLDER / "appendix_a.schema.json").read_text("utf-8"))
+        # A scenario without pools is none, whatever the document may leave out.
+        return Draft202012Validator(schema | {"required": ["nodepools"]})
     text = files("streams.vte").joinpath(f"schemas/{SCHEMAS[name]}.json").read_text(encoding="utf-8")
     return Draft202012Validator(json.loads(text))
 

@@ -175,7 +175,7 @@ async def test_a_fault_of_an_overlay_is_resolved_among_lives_entities(
             "body.entities.0.id",
             "j1",
         ),
-        (event("world.boom", "w1"), "event", "world.boom"),
+        (event("world.boom", "w1"), "type", "world.boom"),
         ({"type": "world.drop", "world": "W 1"}, "world", "W 1"),
         (event("import", "live", {}), "body.source", "missing"),
         (17, "event", "17"),

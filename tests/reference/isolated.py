@@ -80,6 +80,8 @@ class World(ReferencePartition):
             to_ms = body["to_ms"] if body["by_ms"] is None else self.clock_ms + body["by_ms"]
             if to_ms <= self.clock_ms:
                 raise RefusedError("does not go forward")
+            if (to_ms - self.clock_ms) // self.step_ms * max(1, len(self.entities)) > 1_000_000:
+                raise RefusedError("too many ticks")
             self.advance(to_ms)
 
     def key_of(self, message: Observation, kind: str, id: str) -> str:
@@ -95,6 +97,8 @@ class World(ReferencePartition):
     def set(self, message: Observation) -> None:
         """`entity.set`: an observation at its time, which is the clock where it says none."""
         parts = list(parts_of(message))
+        if message["at_ms"] and abs(message["at_ms"] - self.clock_ms) > 100 * self.step_ms:
+            raise RefusedError("too far from the clock")
         if len(self.entities.keys() | {key for key, _, _ in parts}) > self.max_entities:
             raise RefusedError("too many entities")
         for key, attributes, samples in parts:

@@ -13,6 +13,7 @@ from streams.records import Observation, State
 from streams.schemas import load_codec
 from tests.reference.messages import read_state
 from tests.reference.model import Values
+from tests.reference.runs import rewound
 from tests.reference.scenarios import REMOVE_AFTER_MS, Crash
 from tests.reference.world_logs import LIMITS
 from tests.reference.worlds import ReferenceWorlds
@@ -163,15 +164,21 @@ def run(log: list[Observation], step_ms: int, batch: int = 1, *, lazily: bool = 
     return worker.outcome
 
 
-def run_with_crashes(log: list[Observation], step_ms: int, crashes: list[Crash]) -> Outcome:
-    """A run in which the worker dies several times, each time with some records of its last batch written."""
+def run_with_crashes(
+    log: list[Observation], step_ms: int, crashes: list[Crash], *, timed: bool = False
+) -> Outcome:
+    """A run in which the worker dies several times, each time with some records of its last batch written.
+
+    Args:
+        timed: messages have the time of a clock, and a restart goes back no further than the ledger bears.
+    """
     worker = Worker(log, step_ms)
     for crash in crashes:
         for _ in range(crash.after // crash.batch):
             worker.batch(crash.batch)
         committed = worker.committed
         worker.batch(crash.batch, crash.written)
-        worker.start(max(0, committed - crash.rewind))
+        worker.start(rewound(log, committed, crash.rewind) if timed else max(0, committed - crash.rewind))
     while worker.committed < len(log):
         worker.batch(16)
     return worker.outcome

@@ -75,9 +75,11 @@ def test_an_event_of_each_type_comes_through_the_topic_as_it_was(type: str, cata
 @pytest.mark.parametrize(
     ("event", "field", "text"),
     [
-        ([], "event", "valid dictionary"),
-        ({"type": "nope"}, "event", "'nope'"),
-        ({"world": "w1"}, "event", "type"),
+        ([], "event", "[] is not an object"),
+        (None, "event", "null is not an object"),
+        (document("world.drop") | {"body": [1]}, "body", "[1] is not an object"),
+        ({"type": "nope"}, "type", "'nope' is not one of 'world.create'"),
+        ({"world": "w1"}, "type", "is missing: one of 'world.create'"),
         (document("world.create", owner=""), "body.owner", "at least 1"),
         (document("world.create", colour="red"), "body.colour", "there is no such field"),
         (document("world.create", ttl_s=0), "body.ttl_s", "greater than 0"),
@@ -93,14 +95,14 @@ def test_an_event_of_each_type_comes_through_the_topic_as_it_was(type: str, cata
             "body.entities.0.kind",
             "'_fault'",
         ),
-        (document("fault.start", kind="quake"), "body", "quake"),
+        (document("fault.start", kind="quake"), "body.kind", "'quake' is not one of 'node_down'"),
         (document("fault.start", end_ms=5, duration_ms=5), "body", "exclude each other"),
         (document("fault.start", start_ms=9, end_ms=9), "body", "not after start_ms"),
         (document("fault.start", kind="capacity_cut", share=0), "body.share", "greater than 0"),
         (document("fault.start", kind="clock_skew", skew_ms=60_001), "body.skew_ms", "60000"),
         (document("fault.start", kind="metric_scale", metrics=["load1"]), "body.factor", "is missing"),
         (document("fault.stop", fault=None), "body.fault", "string"),
-        ({**document("world.drop"), "world": "W 1"}, "world", "'W 1'"),
+        ({**document("world.drop"), "world": "W 1"}, "world", "'W 1' is not a name: NAME or live~NAME"),
         ({**document("world.drop"), "at_ms": -1}, "at_ms", "'-1'"),
         ({**document("world.drop"), "id": "x" * 129}, "id", "128"),
     ],
@@ -130,10 +132,18 @@ def test_metrics_are_those_of_the_catalogue_within_their_ranges(catalogue: Catal
 
     assert faults[0] == (
         "body.entities.0.metrics.cpu_usage_percent",
-        "101.0 is outside of 0.0 to 100.0 %",
+        "101.0 % is not within 0 to 100",
     )
     assert "did you mean mem_usage_percent" in faults[1][1]
     assert fault[0][0] == "body.metrics.1"
+
+
+def test_a_metric_without_a_greatest_value_has_a_least_one(catalogue: Catalogue) -> None:
+    entity = {"kind": "node", "id": "a", "metrics": {"mem_total_bytes": -1.0}}
+
+    ((_, text),) = faults_of(document("entity.set", entities=[entity]), catalogue)
+
+    assert text == "-1.0 B is not at least 0"
 
 
 def test_an_entity_is_named_once_and_at_most_two_hundred_are(catalogue: Catalogue) -> None:
@@ -187,7 +197,7 @@ def test_a_fault_touches_no_more_than_it_may(catalogue: Catalogue) -> None:
 
 @pytest.mark.parametrize(
     ("record", "field"),
-    [({"body": "{"}, "body"), ({"body": "[]"}, "body"), ({"id": ""}, "id"), ({"type": "x"}, "event")],
+    [({"body": "{"}, "body"), ({"body": "[]"}, "body"), ({"id": ""}, "id"), ({"type": "x"}, "type")],
 )
 def test_a_record_that_is_no_event_says_which_field(
     record: dict[str, str], field: str, catalogue: Catalogue

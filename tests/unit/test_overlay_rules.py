@@ -1,5 +1,7 @@
 """Overlays: live as it is, and beside it what differs (docs/worlds.md)."""
 
+from copy import deepcopy
+
 import pytest
 
 from tests.reference.scenario_log import START_MS
@@ -270,7 +272,7 @@ def test_many_faulted_entities_are_worked_on_in_parts() -> None:
 
 def test_stop_that_comes_again_is_done_once(case: Case) -> None:
     case.fault("node_down", OVER, at=6_000)
-    before = case.states["live~w1/world/live~w1"].copy()
+    before = deepcopy(case.states["live~w1/world/live~w1"])
     case.tell("fault.stop", OVER, at=7_000, fault="f")
     case.states["live~w1/world/live~w1"] = before
     for key in [key for key in case.states if "/_ids/" in key]:
@@ -292,3 +294,104 @@ def test_record_that_is_ahead_is_left_alone(case: Case) -> None:
         assert case.handle(offset, message) == ""
 
     assert repr(case.states[KEY]) == before
+
+
+def test_scrape_from_before_the_start_takes_nothing_back(case: Case) -> None:
+    case.fault("node_down", OVER, at=6_000, start_ms=8_000)
+    case.clock(8_000)
+
+    case.live(7_900, load1=1.0)
+
+    assert case.status(KEY) == ("down", "fault f: node_down")
+
+
+def test_clock_writes_what_is_due_alone_also_after_a_restart(case: Case) -> None:
+    case.fault("metric_ramp", OVER, at=6_000, metrics=["load1"], per_s=1.0)
+    before = repr(case.states[KEY])
+
+    case.clock(7_000)
+    case.restart()
+    case.clock(8_000)
+
+    assert repr(case.states[KEY]) == before
+
+
+def test_attributes_alone_are_told(case: Case) -> None:
+    case.fault("metric_fixed", OVER, at=6_000, metrics=["load1"], value=3.0)
+
+    case.tell(
+        "entity.set", OVER, at=7_000, entities=[{"kind": "node", "id": "a", "attributes": {"zone": "x"}}]
+    )
+
+    assert case.changes[-1]["world"] == OVER
+    assert case.changes[-1]["attributes"] == '{"zone": "x"}'
+
+
+def test_hidden_entity_is_told_as_removed_and_closes_no_ticks(case: Case) -> None:
+    case.tell("entity.remove", OVER, at=6_000, entities=[{"kind": "node", "id": "a"}])
+    assert case.changes[-1]["removed"]
+
+    case.live(10_000, power_watts=300.0, load1=3.0)
+
+    assert case.row(10_000, "live/node/a") != {}
+    assert case.row(10_000, KEY) == {}
+
+
+def test_tick_with_which_a_record_begins_is_closed(case: Case) -> None:
+    case.fault("metric_fixed", OVER, at=6_000, start_ms=10_000, metrics=["load1"], value=9.0)
+
+    case.live(10_000, power_watts=300.0, load1=3.0)
+
+    assert case.row(10_000, KEY)["load1"] == (9.0, 0)
+
+
+def test_what_is_frozen_is_live_under_the_faults_from_before(case: Case) -> None:
+    case.fault("metric_scale", OVER, at=6_000, metrics=["power_watts"], factor=2.0)
+    case.fault("sensor_stuck", OVER, at=6_000, fault="g", start_ms=10_000)
+
+    case.live(10_000, power_watts=300.0, load1=3.0)
+    case.live(15_000, power_watts=400.0, load1=4.0)
+
+    assert case.metrics(KEY) == {"power_watts": (600.0, 15_000), "load1": (3.0, 15_000)}
+
+
+def test_fault_that_ended_since_does_not_begin_when_its_event_comes_again(case: Case) -> None:
+    case.fault("node_down", OVER, at=6_000, end_ms=8_000)
+    before = {key: deepcopy(state) for key, state in case.states.items() if "/world/" in key}
+    assert case.fault("metric_fixed", OVER, at=7_000, metrics=["load1"], value=3.0) == "fault_exists"
+    case.clock(8_000)
+    case.states = {key: state for key, state in case.states.items() if "/_ids/" not in key} | before
+    case.restart()
+
+    for offset in (4, 5):
+        assert case.handle(offset, case.log[offset]) == ""
+
+    assert not [key for key in case.states if "/_fault/" in key]
+
+
+def test_look_that_is_planned_later_is_found_when_an_earlier_one_comes_up(case: Case) -> None:
+    case.fault("node_down", OVER, at=6_000, start_ms=20_000)
+    case.fault("node_down", OVER, at=6_000, fault="g", start_ms=10_000, end_ms=11_000)
+
+    case.clock(11_000)
+    assert KEY not in case.states
+    case.clock(20_000)
+    assert case.status(KEY) == ("down", "fault f: node_down")
+    case.clock(21_000)
+
+    assert case.status(KEY) == ("down", "fault f: node_down")
+
+
+def test_record_that_is_ahead_of_a_clock_is_looked_at_later(case: Case) -> None:
+    case.fault("node_down", OVER, at=6_000, start_ms=7_000, end_ms=9_000)
+    before = {key: deepcopy(state) for key, state in case.states.items()}
+    case.clock(7_000)
+    case.live(7_500, load1=1.0)
+    case.states = {key: state for key, state in case.states.items() if "/_fault/" not in key} | {
+        key: state for key, state in before.items() if "/_fault/" in key
+    }
+    case.restart()
+    case.handle(4, case.log[4])
+    case.clock(9_000)
+
+    assert KEY not in case.states

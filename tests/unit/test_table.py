@@ -130,3 +130,11 @@ def test_no_line_is_wider_than_the_terminal_and_what_is_left_out_is_said(width: 
 
 def test_without_a_width_everything_is_shown() -> None:
     assert "more metric" not in draw(entity_view(make_state()))
+
+
+def test_what_moves_the_cursor_is_escaped() -> None:
+    drawn = draw(entity_view(make_state(id="a\nb\x1b[2J", status="down", status_reason="x\ry")))
+
+    assert "a\\nb\\x1b[2J" in drawn
+    assert "x\\ry" in drawn
+    assert "\x1b[2J" not in drawn

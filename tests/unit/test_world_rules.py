@@ -1,5 +1,7 @@
 """What isolated worlds take, refuse, remember and leave behind (docs/worlds.md)."""
 
+from copy import deepcopy
+
 import pytest
 
 from streams.domain import world
@@ -259,15 +261,50 @@ def test_messages_that_come_again_change_nothing(case: Case) -> None:
 
 
 def test_removal_that_comes_again_spares_what_came_back(case: Case) -> None:
+    before = deepcopy(case.states["w1/world/w1"])
     case.tell("entity.remove", entities=[{"kind": "node", "id": "a"}])
-    old = {key: state.copy() for key, state in case.states.items() if "node" not in key}
     case.set(power_watts=5.0)
-    case.states |= {key: state for key, state in old.items() if "world" in key or "_ids" in key}
+    case.states["w1/world/w1"] = before
+    for key in [key for key in case.states if "/_ids/" in key]:
+        del case.states[key]
     case.restart()
 
     assert case.handle(2, case.log[2]) == ""
 
     assert case.metrics() == {"power_watts": (5.0, 0)}
+
+
+def test_event_without_an_id_that_harmonize_sends_twice_is_taken_once(case: Case) -> None:
+    message = case.log[1].copy()
+    message |= {"event_id": "", "values": [4.0]}
+    before = repr(case.states)
+
+    assert case.take(message) == ""
+
+    assert repr(case.states) == before
+
+
+def test_event_of_before_what_its_world_was_told_changes_nothing(case: Case) -> None:
+    case.advance(5_000)
+    message = case.log[2].copy()
+    message |= {"event_id": "", "origin_partition": 7}
+    before = repr(case.states)
+
+    assert case.handle(2, message) == ""
+
+    assert repr(case.states) == before
+
+
+def test_clock_that_comes_again_spares_what_was_written_before_its_world(case: Case) -> None:
+    case.clock(1_000)
+    case.set(ids="b", load1=1.0)
+    del case.states["w1/world/w1"]
+    case.restart()
+
+    assert case.handle(2, case.log[2]) == ""
+
+    assert "w1/node/a" not in case.states
+    assert "w1/node/b" in case.states
 
 
 def test_messages_that_come_again_after_the_world_is_gone_change_nothing(case: Case) -> None:
@@ -317,7 +354,7 @@ def test_clock_that_comes_again_does_not_end_a_world_that_came_after_it(case: Ca
 
 def test_stop_that_comes_again_is_done_once(case: Case) -> None:
     case.fault("node_down")
-    before = case.states["w1/world/w1"].copy()
+    before = deepcopy(case.states["w1/world/w1"])
     case.tell("fault.stop", id="stop", fault="f")
     case.states["w1/world/w1"] = before
     for key in [key for key in case.states if "/_ids/" in key]:
@@ -360,3 +397,24 @@ def test_keys_and_kinds() -> None:
     assert [is_own_kind(kind) for kind in ("world", "_ids", "node")] == [True, True, False]
     assert is_read_whole("w1/_fault/0:f")
     assert not is_read_whole("live/node/a")
+
+
+def test_values_far_from_the_clock_are_refused(case: Case) -> None:
+    values = [{"kind": "node", "id": "a", "metrics": {"load1": 2.0}}]
+
+    for far in (10**15, 1, START_MS + 500_001, START_MS - 500_001):
+        assert case.tell("entity.set", at_ms=far, entities=values) == "too_far"
+
+    assert case.metrics()["load1"] == (1.0, 0)
+
+
+def test_values_a_hundred_steps_from_the_clock_are_taken(case: Case) -> None:
+    values = [{"kind": "node", "id": "a", "metrics": {"load1": 2.0}}]
+
+    assert case.tell("entity.set", at_ms=START_MS + 500_000, entities=values) == ""
+    assert case.metrics()["load1"] == (2.0, 500_000)
+
+
+def test_an_advance_over_too_many_ticks_is_refused(case: Case) -> None:
+    assert case.tell("world.advance", by_ms=5_000_005_000) == "too_many_ticks"
+    assert case.tell("world.advance", by_ms=5_000_000) == ""
