@@ -71,7 +71,8 @@ coverage: setup ## Unit tests, and whether they reach all branches of streams/do
 	$(PYTEST) tests/unit --cov $(ARGS)
 
 properties: setup ## The twin beside the slow model, on 2,000 logs for each property
-	HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/unit/test_twin_properties.py --timeout 0 $(ARGS)
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/unit/test_twin_properties.py \
+		tests/unit/test_world_properties.py tests/unit/test_overlay_properties.py --timeout 0 $(ARGS)
 
 integration: setup ## Tests on the embedded broker
 	$(PYTEST) tests/integration $(ARGS)

@@ -3,7 +3,7 @@
 from streams.errors import InvalidMessageError
 
 STEPS_MAX = 100
-"""[1] Steps by which a value may lie before or after the clock: its record holds the open ticks of an entity."""
+"""[1] Steps by which a value may lie off the clock: the record of an entity holds its open ticks."""
 
 TICKS_MAX = 1_000_000
 """[1] Closed ticks that one advance may bring: some ten seconds of work."""

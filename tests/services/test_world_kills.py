@@ -5,7 +5,9 @@ import random
 import re
 import signal
 import time
+from contextlib import suppress
 
+import aiohttp
 import pytest
 
 from streams.domain.worldhash import world_hash
@@ -107,6 +109,7 @@ async def _owner(settings: Settings, workers: list[Role]) -> Role:
         rf'twin_partition_position_offset{{.*observation.*partition="{home(settings, "w1")}"'
     )
     for worker in workers:
-        if worker.runs and pattern.search((await worker.get("/metrics"))[1]):
-            return worker
-    return random.choice(workers)
+        with suppress(aiohttp.ClientError):  # it was killed, and starts again
+            if worker.runs and pattern.search((await worker.get("/metrics"))[1]):
+                return worker
+    return random.choice([worker for worker in workers if worker.runs] or workers)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.domain.keys import partition_of
+from streams.domain.keys import event_partition, partition_of
 from tests.reference.world_cases import Case
 
 PARTITIONS = 12
@@ -30,3 +30,8 @@ def test_other_partitions_have_a_shard_of_an_overlay() -> None:
     shards = [number for number in range(PARTITIONS) if f"live~o/_world/{number}" in kept("live~o", number)]
 
     assert shards == [number for number in range(PARTITIONS) if number != home]
+
+
+def test_events_of_a_world_stay_in_order_and_so_do_those_of_a_sender_to_live() -> None:
+    assert {event_partition("w1", sender, 12) for sender in ("a", "b")} == {partition_of("w1/node/a", 12)}
+    assert len({event_partition("live", f"sender {number}", 12) for number in range(50)}) > 1
