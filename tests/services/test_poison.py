@@ -50,7 +50,7 @@ def poisons(settings: Settings) -> list[Poison]:
     cut = entity_key("live", "node", "cut")
     found += [
         ("scrape", 1, None, load_codec("scrape").encode(_scrape(pack="no such pack")), "unknown_pack"),
-        ("event", 1, None, load_codec("event").encode(_event("no.such.type")), "event_type"),
+        ("event", 1, None, load_codec("event").encode(_event("no.such.type")), "event"),
         ("observation", 1, None, load_codec("observation").encode(_observation(type="odd")), "type"),
         ("observation", 1, None, load_codec("observation").encode(_observation(sizes=[9])), "arrays"),
         ("state", 1, b"\xff\xfe", whole, "key"),

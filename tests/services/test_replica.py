@@ -211,13 +211,14 @@ async def test_a_hundred_thousand_entities_are_loaded_within_seconds(make_settin
 def count_taken(twin: TwinReplica) -> list[int]:
     """A counter of the records that reach the replica."""
     counter = [0]
-    take = twin._reader._take
+    reader = twin._source._reader
+    take = reader._take
 
     def counting(records: list[Any]) -> None:
         counter[0] += len(records)
         take(records)
 
-    twin._reader._take = counting
+    reader._take = counting
     return counter
 
 
