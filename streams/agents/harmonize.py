@@ -15,7 +15,7 @@ from streams.domain.imports import scrape_of
 from streams.engine.faust_app import BATCH_BYTES, drain, raw_topic
 from streams.engine.table import Writes, send_batches
 from streams.errors import InvalidMessageError
-from streams.events import check_resolved, event_record, read_event
+from streams.events import check_resolved, envelope_of, read_event
 from streams.records import Observation, Scrape
 from streams.rulebook import RuleBook
 from streams.schemas import load_codec
@@ -79,13 +79,13 @@ class Harmonizing:
         """Add what an event becomes to `writes`; the collector acts on cues, here they are only checked."""
         event = read_event(message.value, self._catalogue)
         check_resolved(event)
-        record, body = event_record(event), event.body.model_dump()
+        envelope, body = envelope_of(event), event.body.model_dump()
         if event.type == "import":
-            return self._harmonize(scrape_of(record, body), message, "event", now_ms, writes)
+            return self._harmonize(scrape_of(envelope, body), message, "event", now_ms, writes)
         if event.type == "collect.now":
             return []
         found = observations_of(
-            record,
+            envelope,
             body,
             partitions=self._partitions,
             forms=self._forms,

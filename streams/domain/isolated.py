@@ -7,16 +7,14 @@ from typing import Any
 from streams.domain.bounds import check_advance, check_near
 from streams.domain.entity import NEVER, is_newer_origin, new_entity
 from streams.domain.keys import entity_key, split_key
+from streams.domain.observation import origin_of
 from streams.domain.observe import observe
 from streams.domain.settle import settle
 from streams.domain.show import align_to, aligned_tick, freeze, judge, show_newest, show_ticks, ticks_of
 from streams.domain.still import is_still, set_still, settle_still, wake
-from streams.domain.world import Turn, World
+from streams.domain.world import PAUSE_ENTITIES, Turn, World
 from streams.errors import InvalidMessageError
 from streams.records import Observation, State
-
-PAUSE_ENTITIES = 50
-"""[1] After so many entities the caller can give the event loop back."""
 
 
 @dataclass
@@ -126,7 +124,7 @@ class Isolated(World):
         return message
 
     def _set(self, turn: Turn, told: Observation, keys: list[str]) -> Iterator[None]:
-        origin = f"{told['origin_topic']}/{told['origin_partition']}"
+        origin = origin_of(told)
         stop = 0
         for place, (key, size) in enumerate(zip(keys, told["sizes"], strict=True)):
             start, stop = stop, stop + size

@@ -37,6 +37,11 @@ def new_observation(type: str, at_ms: int) -> Observation:
     )
 
 
+def origin_of(message: Observation) -> str:
+    """Partition that a message was made from, as topic/partition."""
+    return f"{message['origin_topic']}/{message['origin_partition']}"
+
+
 def check_observation(message: Observation) -> None:
     """Raise InvalidMessageError when the type is unknown or the arrays do not fit together."""
     if message["type"] not in TYPES:

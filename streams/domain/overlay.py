@@ -22,12 +22,9 @@ from streams.domain.show import (
     show_ticks,
     unfrozen,
 )
-from streams.domain.world import Turn, World
+from streams.domain.world import PAUSE_ENTITIES, Turn, World
 from streams.errors import InvalidMessageError
 from streams.records import State
-
-PAUSE_ENTITIES = 50
-"""[1] After so many entities the caller can give the event loop back."""
 
 
 @dataclass

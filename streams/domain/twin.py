@@ -8,21 +8,14 @@ from streams.domain.changes import Changes
 from streams.domain.entity import NEVER, is_newer_origin, new_entity
 from streams.domain.faults import Limits
 from streams.domain.keys import entity_key
-from streams.domain.ledger import (
-    forget_removed,
-    ledger_key,
-    new_ledger,
-    remember_removed,
-)
+from streams.domain.ledger import remember_removed
+from streams.domain.observation import origin_of
 from streams.domain.observe import observe
 from streams.domain.settle import settle
 from streams.domain.show import ticks_of
-from streams.domain.world import Rules, Turn
+from streams.domain.world import PAUSE_ENTITIES, Rules, Turn
 from streams.domain.worlds import Worlds
 from streams.records import Observation, State
-
-PAUSE_ENTITIES = 50
-"""[1] After so many entities `steps` yields, so that the caller can give the event loop back."""
 
 
 @dataclass
@@ -86,7 +79,7 @@ class Partition:
         return self._values(turn, message)
 
     def _values(self, turn: Turn, message: Observation) -> Iterator[None]:
-        origin = f"{message['origin_topic']}/{message['origin_partition']}"
+        origin = origin_of(message)
         stop = 0
         for place, (kind, id, size) in enumerate(
             zip(message["kinds"], message["ids"], message["sizes"], strict=True)
@@ -117,7 +110,7 @@ class Partition:
         self._settle(turn, key, entity, entity["seen_ms"], told=seen.told)
 
     def _failure(self, turn: Turn, message: Observation) -> Iterator[None]:
-        origin = f"{message['origin_topic']}/{message['origin_partition']}"
+        origin = origin_of(message)
         target = f"{message['source']} {message['target']}"
         failed_ms = min(message["scraped_at_ms"], message["at_ms"])
         for place, key in enumerate(sorted(self._fed_by.get(target, ()))):
@@ -192,20 +185,12 @@ class Partition:
         return bool(good) and now_ms - max(good) > self.remove_after_ms
 
     def _remove(self, turn: Turn, key: str, entity: State, now_ms: int) -> None:
-        place = ledger_key(self.number)
-        ledger = turn.states.get(place)
-        if ledger is None:
-            ledger = new_ledger(self.number)
-        forget_removed(ledger, now_ms)
-        remember_removed(ledger, key, entity, turn.offset + 1, now_ms)
-        ledger["version"], ledger["epoch"] = max(ledger["version"], turn.offset + 1), self.epoch
-        turn.states[place] = ledger
+        remember_removed(turn.ledger(self.number, now_ms), key, entity, turn.offset + 1, now_ms)
         entity["version"], entity["epoch"] = turn.offset + 1, self.epoch
         turn.changes.ticks.add_change(entity, now_ms, removed=True)
         for target in entity["targets"]:
             self._fed_by.get(target, set()).discard(key)
-        del turn.states[key]
-        turn.changes.changed.update((place, key))
+        turn.delete(key)
         if self.worlds.touches(key):
             self.worlds.follow(turn, key, None, (), now_ms)
 

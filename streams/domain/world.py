@@ -16,11 +16,15 @@ from streams.domain.ledger import (
     remember_gone,
     removed_version,
 )
+from streams.domain.observation import origin_of
 from streams.errors import InvalidMessageError
 from streams.records import Observation, State
 
 WORLD, SHARD, FAULT, IDS = "world", "_world", "_fault", "_ids"
 """Kinds of the twin's own records of a world; all but the first are not shown to people."""
+
+PAUSE_ENTITIES = 50
+"""[1] After so many entities a message that is applied can give the event loop back."""
 
 ID_RECORDS = 64
 """[1] Records among which the ids of a world's events are shared, so that none grows large."""
@@ -70,16 +74,19 @@ class Turn:
             del self.states[key]
         self.changes.changed.add(key)
 
-    def remember_gone(self, key: str, number: int) -> None:
-        """Note in the partition's ledger that this message removed something."""
+    def ledger(self, number: int, now_ms: int) -> State:
+        """The partition's ledger record, to be changed by this message; what is long gone is forgotten."""
         place = ledger_key(number)
         ledger = self.states.get(place) or new_ledger(number)
-        forget_removed(ledger, self.at_ms)
-        remember_gone(ledger, key, self.offset + 1, self.at_ms)
-        ledger["version"] = max(ledger["version"], self.offset + 1)
-        ledger["epoch"] = self.epoch
+        forget_removed(ledger, now_ms)
+        ledger["version"], ledger["epoch"] = max(ledger["version"], self.offset + 1), self.epoch
         self.states[place] = ledger
         self.changes.changed.add(place)
+        return ledger
+
+    def remember_gone(self, key: str, number: int) -> None:
+        """Note in the partition's ledger that this message removed something."""
+        remember_gone(self.ledger(number, self.at_ms), key, self.offset + 1, self.at_ms)
 
     def was_removed(self, key: str, number: int) -> bool:
         """Whether a message at or after this one removed it: this one is handled again."""
@@ -237,7 +244,7 @@ class World:
 
 def came_before(record: State, message: Observation) -> bool:
     """Whether a world was told of this event, or of a later one, before."""
-    origin = f"{message['origin_topic']}/{message['origin_partition']}"
+    origin = origin_of(message)
     if origin not in record["origins"]:
         return False
     return message["origin_offset"] <= record["origin_offsets"][record["origins"].index(origin)]
@@ -245,9 +252,7 @@ def came_before(record: State, message: Observation) -> bool:
 
 def note_origin(record: State, message: Observation) -> None:
     """Remember of which event a world was told last."""
-    is_newer_origin(
-        record, f"{message['origin_topic']}/{message['origin_partition']}", message["origin_offset"]
-    )
+    is_newer_origin(record, origin_of(message), message["origin_offset"])
 
 
 def _digest(id: str) -> str:

@@ -12,12 +12,19 @@ from streams.domain.isolated import Isolated
 from streams.domain.keys import entity_key, split_key
 from streams.domain.overlay import Overlay
 from streams.domain.show import ShownTick
-from streams.domain.world import FAULT, IDS, SHARD, WORLD, Rules, Turn, came_before, note_origin
+from streams.domain.world import (
+    FAULT,
+    IDS,
+    PAUSE_ENTITIES,
+    SHARD,
+    WORLD,
+    Rules,
+    Turn,
+    came_before,
+    note_origin,
+)
 from streams.errors import InvalidMessageError
 from streams.records import Observation, State
-
-PAUSE_KEYS = 50
-"""[1] After so many keys of a world that ends the caller can give the event loop back."""
 
 
 def is_read_whole(key: str) -> bool:
@@ -226,7 +233,7 @@ class Worlds:
                     record["version"] = turn.offset + 1
                     turn.changes.ticks.add_change(record, max(record["seen_ms"], 1), removed=True)
                 turn.delete(key)
-            if place % PAUSE_KEYS == PAUSE_KEYS - 1:
+            if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
                 yield
 
     def _note_touched(self, world: Isolated | Overlay, fault: Fault) -> None:

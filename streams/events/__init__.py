@@ -11,6 +11,7 @@ from streams.domain.catalogue import Catalogue, Metric
 from streams.domain.commands import is_overlay
 from streams.domain.near import near_names
 from streams.errors import InvalidMessageError
+from streams.events.faults import FAULT_KINDS
 from streams.events.models import EVENT, TYPES, AnyEvent, EntitySet, FaultStart, WorldCreate
 from streams.records import Event
 from streams.schemas import load_codec
@@ -65,13 +66,15 @@ def read_event(value: bytes | None, catalogue: Catalogue) -> AnyEvent:
 
 def event_record(event: AnyEvent) -> Event:
     """The record of an event for the topic."""
+    record = envelope_of(event)
+    record["body"] = event.body.model_dump_json(exclude_defaults=True)
+    return record
+
+
+def envelope_of(event: AnyEvent) -> Event:
+    """The record of an event with an empty body, for who has that already."""
     return Event(
-        id=event.id,
-        type=event.type,
-        world=event.world,
-        at_ms=event.at_ms,
-        sender=event.sender,
-        body=event.body.model_dump_json(exclude_defaults=True),
+        id=event.id, type=event.type, world=event.world, at_ms=event.at_ms, sender=event.sender, body=""
     )
 
 
@@ -173,12 +176,11 @@ def _untagged(place: list[str], fault: ErrorDetails) -> tuple[str, str]:
     """What is wrong with the field that tells the branches of a union apart."""
     context = fault["ctx"]
     field = str(context["discriminator"]).strip("'")
-    names = str(context.get("expected_tags") or ", ".join(map(repr, TYPES if not place else _KINDS)))
+    names = str(context.get("expected_tags") or ", ".join(map(repr, TYPES if not place else FAULT_KINDS)))
     text = f"{str(context['tag'])[:100]!r} is not one of" if "tag" in context else "is missing: one of"
     return ".".join([*place, field]), f"{text} {names}"
 
 
 _NO_OBJECT = ("model_type", "dict_type", "model_attributes_type")
 
-_KINDS = tuple(EVENT.json_schema()["$defs"]["FaultStart"]["properties"]["body"]["discriminator"]["mapping"])
-_BRANCHES = frozenset(TYPES + _KINDS)
+_BRANCHES = frozenset(TYPES + FAULT_KINDS)

@@ -156,3 +156,10 @@ AnyFault = Annotated[
     | ClockSkew,
     Field(discriminator="kind"),
 ]
+
+FAULT_KINDS = (
+    *("bandwidth_limit", "capacity_cut", "clock_skew", "link_delay", "link_down", "metric_fixed"),
+    *("metric_noise", "metric_offset", "metric_ramp", "metric_scale", "node_down", "sensor_silent"),
+    "sensor_stuck",
+)
+"""Kinds of fault."""

@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from streams.domain.commands import is_overlay
 from streams.domain.keys import split_key
 from streams.domain.near import near_names
+from streams.domain.worlds import is_own_kind
 from streams.errors import InvalidMessageError, TwinError
 from streams.records import State, Tick
 from streams.schemas import load_codec
@@ -44,7 +45,7 @@ class WorldCount:
     @property
     def entities(self) -> int:
         """Entities, without the twin's own records and that of the world."""
-        return sum(count for kind, count in self.kinds.items() if kind[:1] != "_" and kind != "world")
+        return sum(count for kind, count in self.kinds.items() if not is_own_kind(kind))
 
     def attribute(self, name: str) -> str:
         """What the world's record says; empty where there is none."""

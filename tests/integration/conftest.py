@@ -2,14 +2,20 @@
 
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiokafka import ConsumerRecord
 
 from streams.embedded.broker import SESSION_TIMEOUT_MS, EmbeddedBroker
+from streams.reader import TopicReader
 from streams.settings import Settings, load_settings
-from streams.topics import create_topics
+from streams.topics import create_topics, topics_of
+from tests.services.roles import Role
+from tests.worlds import deadletters
 
 PARTITIONS = 4
 """[1] Enough for keys to differ, few enough for speed."""
@@ -41,3 +47,27 @@ async def settings(broker: EmbeddedBroker, no_settings_from_outside: None) -> Se
     )
     await create_topics(fresh)
     return fresh
+
+
+@pytest_asyncio.fixture
+async def worker(settings: Settings, tmp_path: Path) -> AsyncIterator[Role]:
+    """A worker that is ready."""
+    role = Role("worker", settings, tmp_path / "worker.log")
+    await role.start()
+    try:
+        await role.ready()
+        yield role
+    finally:
+        await role.close()
+        # Shown when the test fails.
+        sys.stdout.write(f"{role.tail()}\n{await deadletters(settings)}\n")
+
+
+@pytest_asyncio.fixture
+async def topic(settings: Settings) -> AsyncIterator[list[ConsumerRecord]]:
+    """What is in the topic of events, as it comes."""
+    records: list[ConsumerRecord] = []
+    reader = TopicReader(settings, topics_of(settings)["event"], records.extend, lambda _: None)
+    await reader.start()
+    yield records
+    await reader.stop()

@@ -18,10 +18,8 @@ import streams.web.reading
 from streams.domain.keys import event_partition
 from streams.events import read_event
 from streams.events.models import AnyEvent, Imported
-from streams.reader import TopicReader
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
-from streams.topics import topics_of
 from tests.decice_model import Job, Link, Node, TwinV1, TwinV2
 from tests.factories import NAN, NOW_MS, make_scenario, make_state
 from tests.integration.test_worlds import world_record
@@ -78,16 +76,6 @@ async def client(settings: Settings, writer: StateWriter) -> AsyncIterator[Clien
     async with serving(settings) as client:
         await ready(client)
         yield client
-
-
-@pytest_asyncio.fixture
-async def topic(settings: Settings) -> AsyncIterator[list[ConsumerRecord]]:
-    """What is in the topic of events, as it comes."""
-    records: list[ConsumerRecord] = []
-    reader = TopicReader(settings, topics_of(settings)["event"], records.extend, lambda _: None)
-    await reader.start()
-    yield records
-    await reader.stop()
 
 
 async def imports(topic: list[ConsumerRecord], series: int) -> list[Imported]:

@@ -14,7 +14,6 @@ import streams.web.resolving
 from streams.domain.keys import event_partition
 from streams.events import check_resolved, read_event
 from streams.events.models import AnyEvent
-from streams.reader import TopicReader
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.topics import topics_of
@@ -52,16 +51,6 @@ async def client(settings: Settings, writer: StateWriter) -> AsyncIterator[Clien
     async with serving(settings) as client:
         await ready(client)
         yield client
-
-
-@pytest_asyncio.fixture
-async def topic(settings: Settings) -> AsyncIterator[list[ConsumerRecord]]:
-    """What is in the topic of events, as it comes."""
-    records: list[ConsumerRecord] = []
-    reader = TopicReader(settings, topics_of(settings)["event"], records.extend, lambda _: None)
-    await reader.start()
-    yield records
-    await reader.stop()
 
 
 def event(type: str, world: str, body: Any = None, **more: Any) -> dict[str, Any]:

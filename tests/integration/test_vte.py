@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner, Result
 
 from streams.domain.worldhash import world_hash
@@ -19,27 +16,12 @@ from streams.tools.worldscan import read_rows
 from streams.vte import TwinEnv
 from streams.vte.formats import read
 from streams.vte.simulation import first_fit
-from tests.services.roles import Role
 from tests.services.waiting import until
 from tests.worlds import deadletters
 
 pytestmark = pytest.mark.timeout(180)
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/scenario.yaml"
-
-
-@pytest_asyncio.fixture
-async def worker(settings: Settings, tmp_path: Path) -> AsyncIterator[Role]:
-    """A worker that is ready."""
-    role = Role("worker", settings, tmp_path / "worker.log")
-    await role.start()
-    try:
-        await role.ready()
-        yield role
-    finally:
-        await role.close()
-        # Shown when the test fails.
-        sys.stdout.write(f"{role.tail()}\n{await deadletters(settings)}\n")
 
 
 async def invoke(command: object, settings: Settings, *words: str) -> Result:

@@ -2,15 +2,12 @@
 
 import asyncio
 import json
-import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner, Result
 
 from streams.domain.worldhash import world_hash
@@ -23,7 +20,6 @@ from streams.tools.worldscan import read_rows
 from tests.factories import make_state
 from tests.reference.scenario_log import scenario_log
 from tests.services.load import send_scrapes
-from tests.services.roles import Role
 from tests.services.waiting import until
 from tests.statewriter import StateWriter
 from tests.worlds import deadletters, event, fault, states, told, value, values, views
@@ -33,20 +29,6 @@ pytestmark = pytest.mark.timeout(180)
 T = 1_750_000_000_000
 
 CREATE = event("world.create", "w1", owner="tests", reason="a try", clock_ms=T, step_ms=1_000)
-
-
-@pytest_asyncio.fixture
-async def worker(settings: Settings, tmp_path: Path) -> AsyncIterator[Role]:
-    """A worker that is ready."""
-    role = Role("worker", settings, tmp_path / "worker.log")
-    await role.start()
-    try:
-        await role.ready()
-        yield role
-    finally:
-        await role.close()
-        # Shown when the test fails.
-        sys.stdout.write(f"{role.tail()}\n{await deadletters(settings)}\n")
 
 
 async def invoke(command: click.Command, settings: Settings, *words: str, content: str = "") -> Result:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streams.records import Observation
 from tests.reference.messages import clock, failure, values
 from tests.reference.scenario_log import FAULTS, START_MS, Document
-from tests.reference.world_logs import ENTITIES, FORMS, METRICS, few, messages_of
+from tests.reference.world_logs import ENTITIES, FORMS, METRICS, fault_body, few, messages_of
 
 SOURCES = {
     "s": {"interval_ms": 5_000, "priority": 10, "target": "s:1"},
@@ -195,20 +195,7 @@ class Writer:
         ending: str,
         lasts_ms: int,
     ) -> None:
-        kind = entities[0][0]
-        body = {
-            **what,
-            "fault": fault,
-            "selector": {"kind": kind, "ids": [id for other, id in entities if other == kind]},
-        }
-        if "metrics" in body:
-            body["metrics"] = ["power_watts", "network_delay_ms", *body["metrics"][:1]]
-        if offset is not None:
-            body["start_ms"] = self.wall_ms + offset
-        if ending == "end":
-            body["end_ms"] = body.get("start_ms", self.wall_ms) + lasts_ms
-        elif ending == "duration":
-            body["duration_ms"] = lasts_ms
+        body = fault_body(what, fault, entities, self.wall_ms, offset, ending, lasts_ms)
         self.add(world, "fault.start", **body)
 
     def do_stop(self, world: str, fault: str) -> None:

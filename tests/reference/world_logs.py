@@ -199,23 +199,8 @@ class Writer:
         ending: str,
         lasts_ms: int,
     ) -> None:
-        kind = entities[0][0]
-        body = {
-            **what,
-            "fault": fault,
-            "selector": {"kind": kind, "ids": [id for other, id in entities if other == kind]},
-        }
-        if "metrics" in body:
-            # The same fault of metrics that the logs have.
-            body["metrics"] = ["power_watts", "network_delay_ms", *body["metrics"][:1]]
-        clock_ms = self.clock_ms[world]
-        if offset is not None:
-            body["start_ms"] = clock_ms + offset
-        if ending == "end":
-            body["end_ms"] = body.get("start_ms", clock_ms) + lasts_ms
-        elif ending == "duration":
-            body["duration_ms"] = lasts_ms
-        self.add(world, "fault.start", **body)
+        now_ms = self.clock_ms[world]
+        self.add(world, "fault.start", **fault_body(what, fault, entities, now_ms, offset, ending, lasts_ms))
 
     def do_stop(self, world: str, fault: str) -> None:
         self.add(world, "fault.stop", fault=fault)
@@ -265,3 +250,31 @@ def log_of(plan: Plan) -> list[Observation]:
 def log_of_documents(documents: list[Document]) -> list[Observation]:
     """The messages of a list of events."""
     return [message for offset, one in enumerate(documents) for message in messages_of(one, offset)]
+
+
+def fault_body(
+    what: Document,
+    fault: str,
+    entities: tuple[tuple[str, str], ...],
+    now_ms: int,
+    offset: int | None,
+    ending: str,
+    lasts_ms: int,
+) -> Document:
+    """The body of a `fault.start`, its times relative to now."""
+    kind = entities[0][0]
+    body = {
+        **what,
+        "fault": fault,
+        "selector": {"kind": kind, "ids": [id for other, id in entities if other == kind]},
+    }
+    if "metrics" in body:
+        # The same fault of metrics that the logs have.
+        body["metrics"] = ["power_watts", "network_delay_ms", *body["metrics"][:1]]
+    if offset is not None:
+        body["start_ms"] = now_ms + offset
+    if ending == "end":
+        body["end_ms"] = body.get("start_ms", now_ms) + lasts_ms
+    elif ending == "duration":
+        body["duration_ms"] = lasts_ms
+    return body

@@ -13,6 +13,7 @@ from streams.events import (
     parse_event,
     read_event,
 )
+from streams.events.faults import FAULT_KINDS
 from streams.events.models import MAX_SET, TYPES
 from streams.events.sender import encode_event, stamped
 from streams.rulebook import load_rulebook
@@ -252,3 +253,11 @@ def test_the_json_schema_names_each_type_and_is_json() -> None:
 
     assert set(schema["discriminator"]["mapping"]) == set(TYPES)
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_types_and_kinds_that_errors_name_are_those_of_the_schema() -> None:
+    schema = event_schema()
+    kinds = schema["$defs"]["FaultStart"]["properties"]["body"]["discriminator"]["mapping"]
+
+    assert sorted(schema["discriminator"]["mapping"]) == sorted(TYPES)
+    assert tuple(kinds) == FAULT_KINDS

@@ -3,7 +3,8 @@
 from streams.domain.changes import Changes
 from streams.domain.entity import new_entity
 from streams.domain.status import status_of
-from streams.domain.twin import PAUSE_ENTITIES, Partition
+from streams.domain.twin import Partition
+from streams.domain.world import PAUSE_ENTITIES
 from streams.records import Observation, State
 from tests.reference.messages import clock, failure, values
 
