@@ -10,8 +10,8 @@ COPY requirements.lock requirements.run.lock ./
 # The build backend is locked too: its lines of the developers' lock.
 RUN awk '/^setuptools==/ {on = 1} on {print} on && !/\\$/ {exit}' requirements.lock > build.lock \
     && python -m venv /opt/twin \
-    && /opt/twin/bin/pip install --require-hashes -r requirements.run.lock \
-    && pip install --require-hashes -r build.lock
+    && /opt/twin/bin/pip install --no-deps --require-hashes -r requirements.run.lock \
+    && pip install --no-deps --require-hashes -r build.lock
 COPY pyproject.toml README.md ./
 COPY schemas schemas
 COPY streams streams

@@ -26,6 +26,8 @@ help: ## This list
 setup: $(STAMP) ## Make .venv with `twin` in it; done once for each change of requirements.lock
 
 # An environment that was made by the same Python is brought up to date in place: it may be in use.
+# The lock is whole, so nothing is resolved (--no-deps): pip would otherwise look for the newest release of what a
+# package asks for with an extra, and stop at one that is newer than the lock.
 $(STAMP): requirements.lock pyproject.toml
 	@python=; \
 	for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -48,7 +50,7 @@ $(STAMP): requirements.lock pyproject.toml
 		}; \
 	fi
 	@echo "setup: installing what requirements.lock names (about a minute when nothing is cached)"
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
 	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "setup: done; the command is $(BIN)/twin"
