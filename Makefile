@@ -79,14 +79,14 @@ properties: setup ## The twin beside the slow model, on 2,000 logs for each prop
 integration: setup ## Tests on the embedded broker
 	$(PYTEST) tests/integration $(ARGS)
 
-services: ## Start real Kafka, InfluxDB and Prometheus; then: . .services/env && .venv/bin/twin up
+services: ## Start real Kafka, Prometheus and the history stores; then: . .services/env && .venv/bin/twin up
 	python3 $(STACK) start
 
 services-stop: ## End them
 	python3 $(STACK) stop
 
 # Ends only what it started: services that ran before go on.
-test-services: setup ## Tests on real Kafka, InfluxDB and Prometheus
+test-services: setup ## Tests on real Kafka, Prometheus and the history stores
 	@if python3 $(STACK) status >/dev/null 2>&1; then \
 		echo "test-services: the services run already and will be left running"; \
 	else \
@@ -108,7 +108,7 @@ lock: ## Write the lock files anew from pyproject.toml (newest versions: LOCK_FL
 		$(CACHE)/uv-$(UV_VERSION)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
 	}
 	$(COMPILE) --extra dev pyproject.toml -o requirements.lock $(LOCK_FLAGS)
-	$(COMPILE) -c requirements.lock pyproject.toml -o requirements.run.lock
+	$(COMPILE) --extra arrow -c requirements.lock pyproject.toml -o requirements.run.lock
 
 format: setup ## Format the code and sort its imports
 	$(BIN)/ruff check --fix-only --quiet $(CODE)

@@ -58,6 +58,7 @@ class Observation(TypedDict):
     times_ms: list[int]
     event_id: str
     body: str
+    lane: int
 
 
 class Scenario(TypedDict):

@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     )
 
     history_url: str | None = Field(
-        None, description="influxdb+http://host:8086/<org>/<bucket> or duckdb:///path"
+        None,
+        description="influxdb+http://host:8086/<org>/<bucket>, duckdb:///path, victoriametrics+http://host:8428,"
+        " kairosdb+http://host:8080 or prometheus+http://host:9090",
     )
     history_token: SecretStr | None = Field(None, description="token of the history store")
     history_token_file: Path | None = Field(None, description="file with the token of the history store")
@@ -71,6 +73,10 @@ class Settings(BaseSettings):
     history_retention_d: float = Field(7.0, ge=0, description="[d] kept at full resolution; 0 = for ever")
     history_downsampled_retention_d: float = Field(
         365.0, ge=0, description="[d] kept at 5 minutes; 0 = for ever"
+    )
+
+    influx_decice_compat: bool = Field(
+        False, description="InfluxDB also gets the measurements that DECICE's twin wrote, for its dashboards"
     )
 
     web_host: str = Field("127.0.0.1", description="address of the web role")

@@ -5,11 +5,14 @@ from streams.records import State
 GAUGE, STATE, COUNTER = 0, 1, 2
 """Forms of a head."""
 
-MEASURED, INTERPOLATED, HELD = 0, 1, 2
-"""Qualities of an aligned value."""
+MEASURED, INTERPOLATED, HELD, UNTOLD = 0, 1, 2, 3
+"""Qualities of an aligned value; the last is of the past, where the store of history cannot hold it."""
 
-QUALITIES = ("measured", "interpolated", "held")
+QUALITIES = ("measured", "interpolated", "held", "unknown")
 """Their names, by number."""
+
+HISTORY = "history"
+"""Source of the values of an entity of the past; their quality is that of its tick."""
 
 APPLIED, DUPLICATE, LATE, CONFLICT, REJECTED = range(5)
 """What becomes of a sample; positions in `source_counts`."""

@@ -20,14 +20,14 @@ KEY_MAX = 64
 """[1] Longest key that is remembered as it is."""
 
 
-def ledger_key(partition: int) -> str:
+def ledger_key(partition: int, world: str = "live") -> str:
     """Key of a partition's ledger record."""
-    return entity_key("live", LEDGER_KIND, str(partition))
+    return entity_key(world, LEDGER_KIND, str(partition))
 
 
-def new_ledger(partition: int) -> State:
+def new_ledger(partition: int, world: str = "live") -> State:
     """The ledger record of a partition from which nothing was removed."""
-    ledger = new_entity("live", LEDGER_KIND, str(partition))
+    ledger = new_entity(world, LEDGER_KIND, str(partition))
     ledger["due_ms"] = NEVER
     return ledger
 

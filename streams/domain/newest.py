@@ -10,11 +10,7 @@ def newest_heads(state: State) -> dict[str, int]:
     A counter without a rate has none.
     """
     ranks = source_ranks(state)
-    # A source that fell behind by more than two and a half intervals gives way to one that did not.
-    behind = [
-        state["seen_ms"] - good > 5 * max(interval, 1_000) // 2
-        for good, interval in zip(state["source_good_ms"], state["source_intervals_ms"], strict=True)
-    ]
+    behind = [is_behind(state, source) for source in range(len(ranks))]
     best: dict[str, tuple[tuple[bool, int], int]] = {}
     for head, name in enumerate(state["head_names"]):
         value = head_value(state, head)
@@ -25,6 +21,12 @@ def newest_heads(state: State) -> dict[str, int]:
         if name not in best or rank < best[name][0]:
             best[name] = (rank, head)
     return {name: head for name, (_, head) in best.items()}
+
+
+def is_behind(state: State, source: int) -> bool:
+    """Whether a source fell behind by more than two and a half intervals: then others go before it."""
+    silent_ms = state["seen_ms"] - state["source_good_ms"][source]
+    return silent_ms > 5 * max(state["source_intervals_ms"][source], 1_000) // 2
 
 
 def head_value(state: State, head: int) -> float:

@@ -34,6 +34,7 @@ def new_observation(type: str, at_ms: int) -> Observation:
         times_ms=[],
         event_id="",
         body="",
+        lane=-1,
     )
 
 

@@ -26,6 +26,9 @@ from streams.domain.world import PAUSE_ENTITIES, Turn, World
 from streams.errors import InvalidMessageError
 from streams.records import State
 
+HIDDEN = "hidden"
+"""Reason of a removal that takes live's entity away too; without it the overlay has let go of its own."""
+
 
 @dataclass
 class Overlay(World):
@@ -153,7 +156,7 @@ class Overlay(World):
         is_news = restate(record, now_ms, *status) or before is None
         is_news = is_news or before is None or record["attributes"] != before["attributes"]
         if is_hidden != was_hidden or (is_news and not is_hidden):
-            turn.changes.ticks.add_change(record, now_ms, removed=is_hidden)
+            turn.changes.ticks.add_change(record, now_ms, removed=is_hidden, reason=HIDDEN)
         show_newest(record, faults, now_ms, self.rules.limits, closed_ms=0)
         stale = next_stale_ms(record, active, self.rules.step_ms, now_ms)
         record["due_ms"] = min([*starts, *stale, *(fault.end_ms for fault in active)], default=NEVER)

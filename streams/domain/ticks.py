@@ -54,8 +54,8 @@ class TickRows:
         )
         self.rows.append(row)
 
-    def add_change(self, entity: State, at_ms: int, removed: bool = False) -> None:
-        """A change of status or attributes, or a removal, as the entity is now."""
+    def add_change(self, entity: State, at_ms: int, removed: bool = False, reason: str = "") -> None:
+        """A change of status or attributes, or a removal and the reason for it, as the entity is now."""
         self.changes.append(
             {
                 "kind": entity["kind"],
@@ -65,7 +65,7 @@ class TickRows:
                 "simulated": entity["simulated"],
                 "version": entity["version"],
                 "status": "" if removed else entity["status"],
-                "reason": "" if removed else entity["status_reason"],
+                "reason": reason if removed else entity["status_reason"],
                 "attributes": json.dumps(entity["attributes"], sort_keys=True, ensure_ascii=False),
                 "removed": removed,
                 "world": entity["world"],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from streams.domain.entity import OUTCOMES, QUALITIES
+from streams.domain.entity import HISTORY, OUTCOMES, QUALITIES
 from streams.domain.newest import head_value, newest_heads
 from streams.records import Scenario, State
 
@@ -11,7 +11,8 @@ def entity_view(state: State, *, full: bool = False) -> dict[str, Any]:
     """The JSON form of a record; `full` adds sources, origins and alignment memory.
 
     `metrics` has each metric's newest value from its best source that is not silent, or the best of the
-    silent ones; a counter appears as its newest rate, and is absent until it has one.
+    silent ones; a counter appears as its newest rate, and is absent until it has one. Those of an entity of
+    the past are of its tick, with the tick's quality.
 
     In a scenario the values that its faults and `entity.set` gave are laid over: NaN takes a metric away, and
     one that no source has is of source "scenario". `faults` names those that change the entity now; there are
@@ -68,6 +69,10 @@ def _metrics(state: State, scenario: Scenario | None) -> dict[str, dict[str, Any
         }
         for name, head in newest_heads(state).items()
     }
+    if HISTORY in state["source_names"]:
+        for name, quality in zip(state["aligned_names"], state["aligned_qualities"], strict=True):
+            if metrics.get(name, {}).get("source") == HISTORY:
+                metrics[name]["quality"] = QUALITIES[quality]
     if scenario is None:
         return metrics
     for name, value, time_ms in zip(scenario["names"], scenario["values"], scenario["times_ms"], strict=True):

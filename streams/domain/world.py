@@ -40,6 +40,7 @@ class Rules:
     Args:
         number: of the partition.
         step_ms: [ms] distance of ticks, unless a world has its own.
+        remove_after_ms: [ms] after which an entity that no source mentions is removed.
         ceilings: greatest rate of a counter by metric.
         limits: of the catalogue.
         lazily: an isolated world settles only the entities that need it.
@@ -47,6 +48,7 @@ class Rules:
 
     number: int
     step_ms: int
+    remove_after_ms: int
     ceilings: Mapping[str, float]
     limits: Limits
     lazily: bool = False
@@ -74,10 +76,13 @@ class Turn:
             del self.states[key]
         self.changes.changed.add(key)
 
-    def ledger(self, number: int, now_ms: int) -> State:
-        """The partition's ledger record, to be changed by this message; what is long gone is forgotten."""
-        place = ledger_key(number)
-        ledger = self.states.get(place) or new_ledger(number)
+    def ledger(self, number: int, now_ms: int, world: str = "live") -> State:
+        """The partition's ledger record, to be changed by this message; what is long gone is forgotten.
+
+        A replay has its own, as it has its own time.
+        """
+        place = ledger_key(number, world)
+        ledger = self.states.get(place) or new_ledger(number, world)
         forget_removed(ledger, now_ms)
         ledger["version"], ledger["epoch"] = max(ledger["version"], self.offset + 1), self.epoch
         self.states[place] = ledger
@@ -88,9 +93,9 @@ class Turn:
         """Note in the partition's ledger that this message removed something."""
         remember_gone(self.ledger(number, self.at_ms), key, self.offset + 1, self.at_ms)
 
-    def was_removed(self, key: str, number: int) -> bool:
+    def was_removed(self, key: str, number: int, world: str = "live") -> bool:
         """Whether a message at or after this one removed it: this one is handled again."""
-        return self.offset < removed_version(self.states.get(ledger_key(number)), key)
+        return self.offset < removed_version(self.states.get(ledger_key(number, world)), key)
 
     def did_remove(self, key: str, number: int) -> bool:
         """Whether this very message removed it: it is handled again."""
@@ -115,6 +120,10 @@ class World:
         attributes = record["attributes"]
         self.ends_ms = int(attributes["created_ms"]) + round(float(attributes["ttl_s"]) * 1000)
         self.max_entities = int(attributes["max_entities"])
+
+    def all_keys(self) -> set[str]:
+        """Keys of all records that the world may have."""
+        return self.keys
 
     def key_of(self, kind: str, id: str) -> str:
         """Key under which the faults of an entity are found."""

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+from streams.domain.beginning import AnyWorld, new_record, new_world
 from streams.domain.commands import is_overlay
-from streams.domain.entity import new_entity
 from streams.domain.faults import Fault
 from streams.domain.isolated import Isolated
-from streams.domain.keys import entity_key, split_key
+from streams.domain.keys import split_key
 from streams.domain.overlay import Overlay
+from streams.domain.replay import Replay
 from streams.domain.show import ShownTick
 from streams.domain.world import (
     FAULT,
@@ -42,7 +43,7 @@ class Worlds:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._worlds: dict[str, Isolated | Overlay] = {}
+        self._worlds: dict[str, AnyWorld] = {}
         self._waiting: dict[str, dict[str, Mapping[str, object]]] = {}
         self._touched: dict[str, set[str]] = {}
 
@@ -50,7 +51,9 @@ class Worlds:
         """Index a record that is in the table already, whole where `is_read_whole` says so."""
         name, kind, _ = split_key(key)
         if kind in (WORLD, SHARD):
-            world = self._worlds[name] = self._new_world(name, home=kind == WORLD)
+            attributes = cast(State, state)["attributes"]
+            world = new_world(name, self._rules, home=kind == WORLD, base=attributes["base"])
+            self._worlds[name] = world
             world.keys.add(key)
             world.read(cast(State, state))
             for waiting in self._waiting.pop(name, {}).items():
@@ -60,6 +63,10 @@ class Worlds:
         if known is None:
             # Its world comes later, or never: then it was left by a worker that ended between two writes.
             self._waiting.setdefault(name, {})[key] = state
+            return
+        if kind != IDS and isinstance(known, Replay):
+            if not is_own_kind(kind):
+                known.add_entity(key, state)
             return
         known.keys.add(key)
         if kind == FAULT:
@@ -90,6 +97,10 @@ class Worlds:
                 )
             return
         record = turn.states.get(world.record_key)
+        if record is not None and isinstance(world, Replay) and message["type"] != "event":
+            yield from world.play(turn, message)
+            self._note_clock(turn, message, world, record)
+            return
         if record is None or world.knows_id(turn, message["event_id"]):
             return
         if came_before(record, message):
@@ -102,7 +113,7 @@ class Worlds:
             # What was refused is answered once, also when harmonize sends it again.
             world.remember_id(turn, message["event_id"])
             # Of an overlay each partition is told; one answer is enough, but each sees its own entities.
-            if isinstance(world, Isolated) or body.get("home") or error.reason == "too_many_entities":
+            if not isinstance(world, Overlay) or body.get("home") or error.reason == "too_many_entities":
                 raise
         else:
             if name in self._worlds:
@@ -139,11 +150,11 @@ class Worlds:
         turn: Turn,
         message: Observation,
         body: dict[str, Any],
-        world: Isolated | Overlay,
+        world: AnyWorld,
         record: State,
     ) -> Iterator[None]:
-        if message["type"] == "values":
-            if isinstance(world, Isolated):
+        if message["type"] != "event":
+            if isinstance(world, Isolated) and message["type"] == "values":
                 yield from world.set_entities(turn, message)
             return
         if turn.offset < record["version"]:
@@ -167,6 +178,13 @@ class Worlds:
         note_origin(record, message)
         turn.write(world.record_key, record)
 
+    def _note_clock(self, turn: Turn, message: Observation, world: Replay, record: State) -> None:
+        """How far a replay is, in its record."""
+        if message["type"] == "clock" and turn.offset >= record["version"]:
+            record["attributes"]["clock_ms"] = str(world.clock_ms)
+            record["seen_ms"] = world.clock_ms
+            turn.write(world.record_key, record)
+
     def _begin(self, turn: Turn, message: Observation, body: dict[str, Any]) -> Iterator[None]:
         """Create a world; what is there already is left of one that ended, or of this one's next messages."""
         waiting = self._waiting.pop(message["world"], {})
@@ -179,39 +197,17 @@ class Worlds:
 
     def _create(self, turn: Turn, message: Observation, body: dict[str, Any]) -> None:
         name = message["world"]
-        world = self._worlds[name] = self._new_world(name, home=body["home"])
-        _, kind, id = split_key(world.record_key)
-        record = new_entity(name, kind, id)
-        attributes = {
-            "owner": body["owner"],
-            "reason": body["reason"],
-            "base": "live" if is_overlay(name) else body["base"],
-            "created_ms": str(message["at_ms"]),
-            "ttl_s": str(body["ttl_s"]),
-            "max_entities": str(body["max_entities"]),
-        }
-        if isinstance(world, Isolated):
-            step_ms = body["step_ms"] or self._rules.step_ms
-            clock_ms = body["clock_ms"]
-            if clock_ms is None:
-                clock_ms = body["at_ms"] - body["at_ms"] % step_ms
-            attributes |= {"step_ms": str(step_ms), "clock_ms": str(clock_ms)}
-            record["seen_ms"] = clock_ms
-        else:
-            record["seen_ms"] = message["at_ms"]
-        record["attributes"] = attributes
-        record["status"], record["status_since_ms"] = "up", record["seen_ms"]
-        record["simulated"] = True
-        note_origin(record, message)
+        world = self._worlds[name] = new_world(name, self._rules, home=body["home"], base=body["base"])
+        record = new_record(world, message, body)
         world.keys.add(world.record_key)
         world.read(record)
         turn.write(world.record_key, record)
         world.remember_id(turn, message["event_id"])
 
-    def _drop(self, turn: Turn, world: Isolated | Overlay) -> Iterator[None]:
+    def _drop(self, turn: Turn, world: AnyWorld) -> Iterator[None]:
         del self._worlds[world.name]
         turn.remember_gone(world.record_key, self._rules.number)
-        yield from self._delete(turn, sorted(world.keys))
+        yield from self._delete(turn, sorted(world.all_keys()))
         if isinstance(world, Overlay):
             self._retouch(world.name, None)
 
@@ -236,7 +232,7 @@ class Worlds:
             if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
                 yield
 
-    def _note_touched(self, world: Isolated | Overlay, fault: Fault) -> None:
+    def _note_touched(self, world: AnyWorld, fault: Fault) -> None:
         world.note_fault(fault)
         if isinstance(world, Overlay):
             for kind, id in fault.entities:
@@ -252,15 +248,8 @@ class Worlds:
         for key in now:
             self._touched.setdefault(key, set()).add(name)
 
-    def _new_world(self, name: str, *, home: bool) -> Isolated | Overlay:
-        if is_overlay(name):
-            kind = WORLD if home else SHARD
-            id = name if home else str(self._rules.number)
-            return Overlay(name, self._rules, entity_key(name, kind, id), home=home)
-        return Isolated(name, self._rules, entity_key(name, WORLD, name))
-
     def _record_key(self, name: str, body: dict[str, Any]) -> str:
-        return self._new_world(name, home=bool(body.get("home"))).record_key
+        return new_world(name, self._rules, home=bool(body.get("home"))).record_key
 
 
 @contextmanager
@@ -272,7 +261,11 @@ def _well_formed() -> Iterator[None]:
         raise InvalidMessageError("event_body", f"body: {type(error).__name__}: {error}") from error
 
 
-def _work_of(turn: Turn, world: Isolated | Overlay, type: str, body: dict[str, Any]) -> Iterator[None]:
+def _work_of(turn: Turn, world: AnyWorld, type: str, body: dict[str, Any]) -> Iterator[None]:
+    if isinstance(world, Replay):
+        raise InvalidMessageError(
+            "event_type", f"type: {type!r} is not for world {world.name}, which replays what was"
+        )
     if type == "world.advance" and isinstance(world, Isolated):
         return world.advance(turn, body)
     if type == "fault.start":

@@ -19,13 +19,24 @@ class CreateWorld(Body):
 
     owner: Name
     reason: str = Field("", max_length=1_000)
-    base: Literal["nothing", "live"] = Field(
-        "nothing", description="What an isolated world starts from; an overlay lies over live always"
+    base: Literal["nothing", "live", "replay"] = Field(
+        "nothing",
+        description="What an isolated world starts from; an overlay lies over live always."
+        " In a replay `twin replay` plays a part of live's log",
+    )
+    partitions: int | None = Field(
+        None, ge=1, le=1_000, description="Replay: partitions of the log that is played"
     )
     clock_ms: TimeMs | None = Field(None, description="[ms since the epoch] Isolated: where its time begins")
     step_ms: int | None = Field(None, ge=100, le=3_600_000, description="[ms] Isolated: distance of ticks")
     ttl_s: float = Field(3_600.0, gt=0, le=31_536_000, description="[s of wall clock] Then it is dropped")
     max_entities: int = Field(MAX_WORLD_ENTITIES, ge=1, le=MAX_WORLD_ENTITIES)
+
+    @model_validator(mode="after")
+    def _partitions_are_of_a_replay(self) -> Self:
+        if (self.base == "replay") != (self.partitions is not None):
+            raise ValueError("partitions must be given with base replay, and only then")
+        return self
 
 
 class AdvanceWorld(Body):

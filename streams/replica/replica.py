@@ -1,14 +1,22 @@
 """The state topic as a dictionary: what schedulers import, and what the tools read."""
 
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from streams.cursor import Cursor
+from streams.domain.catalogue import Catalogue
+from streams.history.past import moment_in, read_past
+from streams.replica.past import PastView, past_view
 from streams.replica.source import StateSource
 from streams.replica.view import WorldView
 from streams.replica.worlds import LIVE, Worlds
+from streams.rulebook import load_rulebook
 from streams.settings import Settings
+from streams.stores import Store, open_store
 
 
 class TwinReplica(WorldView):
@@ -37,6 +45,7 @@ class TwinReplica(WorldView):
         self, settings: Settings, world: str = LIVE, on_seen: Callable[[int], None] | None = None
     ) -> None:
         worlds = Worlds([world])
+        self._settings = settings
         self._source = StateSource(settings, worlds, on_seen)
         super().__init__(worlds.named(world), self._source.offsets, self._source.is_running)
 
@@ -73,6 +82,31 @@ class TwinReplica(WorldView):
         """
         await self._source.ready(timeout)
 
+    async def at(self, moment: int | str | datetime, catalogue: Catalogue | None = None) -> PastView:
+        """The entities of this world as of a moment, read from the history store of the settings.
+
+        The replica need not run for it.
+
+        Args:
+            moment: [ms since the epoch], `-2m` or ISO 8601 with a zone, or a datetime with a zone.
+            catalogue: the metrics that the store has; None: those that come with the twin.
+
+        Raises:
+            SettingsError: no store is named, or its URL cannot be used.
+            StoreError: the store is away, refuses or is too slow.
+            ValueError: the moment is none, or is to come.
+        """
+        now_ms = int(time.time() * 1000)
+        at_ms = moment_in(self.world, _text_of(moment), now_ms)
+        metrics = load_rulebook().catalogue if catalogue is None else catalogue
+        settings = self._settings
+        fields = {name: (metric.measurement, metric.field) for name, metric in metrics.items()}
+        async with closing(open_store(settings, fields)) as store:
+            remove_after_ms = round(settings.remove_after_s * 1000)
+            return await past_view(
+                await read_past(store, self.world, at_ms, remove_after_ms, settings.step_ms)
+            )
+
     async def wait(self) -> None:
         """Wait for the end of reading, which only `stop` or a bug brings."""
         await self._source.wait()
@@ -90,3 +124,18 @@ class TwinReplica(WorldView):
     def cursors(self) -> dict[int, Cursor]:
         """Position, newest known end and time of Kafka's last answer, by partition."""
         return self._source.cursors
+
+
+def _text_of(moment: int | str | datetime) -> str:
+    if isinstance(moment, datetime):
+        return moment.isoformat()
+    return moment if isinstance(moment, str) else f"{moment:09}"
+
+
+@asynccontextmanager
+async def closing(store: Store) -> AsyncIterator[Store]:
+    """The store, closed at the end."""
+    try:
+        yield store
+    finally:
+        await store.close()

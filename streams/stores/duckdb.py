@@ -1,60 +1,54 @@
 """History in a DuckDB file: for one machine, where no InfluxDB is configured.
 
-DuckDB lets one process write a file, or many read it, never both at once. So the file is opened for each
-batch and closed after it: 50 to 100 ms in each second. Others open it with `read_file`, which waits for a
-gap, and close it when they have their answer; a batch waits for them in turn. There are no indexes, which
-would cost more than the rows: what is written twice is first deleted, which reads only rows of these times.
+The file is opened for each batch and closed after it, so that others can read it: 50 to 100 ms in each
+second. Readers do the same, and a batch waits for them in turn. What is written twice is first deleted, which
+reads only rows of these times.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import compress
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import duckdb
 
-from streams.domain.sink import check_columns
+from streams.domain.decice_fields import Fields
+from streams.domain.sink import check_columns, digits_of
 from streams.errors import InvalidMessageError, SettingsError, StoreError
 from streams.records import Tick
-from streams.stores import Refusal
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS tick (
-    world VARCHAR, kind VARCHAR, id VARCHAR, nodepool VARCHAR, tick_ms BIGINT,
-    metric VARCHAR, value DOUBLE, quality UTINYINT, simulated BOOLEAN
-);
-CREATE TABLE IF NOT EXISTS entity_state (
-    world VARCHAR, kind VARCHAR, id VARCHAR, nodepool VARCHAR, at_ms BIGINT,
-    status VARCHAR, reason VARCHAR, attributes VARCHAR, removed BOOLEAN, simulated BOOLEAN
-);
-"""
+from streams.settings import Settings
+from streams.stores import WINDOW_FUNCTIONS, PastChange, PastTick, Refusal, Selection, Series, Window
+from streams.stores.duckdb_file import write_file
+from streams.stores.duckdb_read import DuckReader
+from streams.stores.duckdb_records import read_rows, rows_of, write_rows
+from streams.stores.duckdb_tables import NEW, PART, SORTED, create_tables, move_on, shapes_of, sweep
+from streams.stores.rawrecords import Record
 
 ROWS = """
 CREATE OR REPLACE TEMP TABLE batch AS SELECT
     unnest($1::VARCHAR[]) AS world, unnest($2::VARCHAR[]) AS kind, unnest($3::VARCHAR[]) AS id,
     unnest($4::BIGINT[]) AS tick_ms, unnest($5::VARCHAR[]) AS nodepool, unnest($6::BOOLEAN[]) AS simulated,
-    unnest($7::VARCHAR[][]) AS metrics, unnest($8::DOUBLE[][]) AS numbers,
-    unnest($9::UTINYINT[][]) AS qualities;
+    unnest($7::BOOLEAN[]) AS complete, unnest($8::INTEGER[]) AS shape, unnest($9::DOUBLE[][]) AS numbers,
+    unnest($10::VARCHAR[]) AS qualities;
 """
-"""One row for each closed tick of an entity; only what differs is handed over for each value."""
+"""One row for each closed tick of an entity."""
 
 OLD_ROWS = """
-DELETE FROM tick USING batch
-WHERE tick.tick_ms BETWEEN $1 AND $2 AND tick.tick_ms = batch.tick_ms
-    AND tick.world = batch.world AND tick.kind = batch.kind AND tick.id = batch.id;
+DELETE FROM {table} AS old USING batch
+WHERE old.tick_ms BETWEEN $1 AND $2 AND old.tick_ms = batch.tick_ms
+    AND old.world = batch.world AND old.kind = batch.kind AND old.id = batch.id;
 """
 
-NEW_ROWS = """
-INSERT INTO tick SELECT
-    world, kind, id, nodepool, tick_ms, unnest(metrics), unnest(numbers), unnest(qualities), simulated
+NEW_ROWS = f"""
+INSERT INTO {NEW} SELECT
+    world, kind, id, nodepool, tick_ms, simulated, complete, shape, numbers, qualities
 FROM batch;
-"""
+"""  # noqa: S608  # a name of our own
 
 CHANGES = """
 CREATE OR REPLACE TEMP TABLE changes AS SELECT
@@ -77,9 +71,6 @@ INSERT INTO entity_state SELECT
 FROM changes;
 """
 
-LOCK_WAIT_S = 2.0
-"""[s] For other processes to close the file; a query takes well below one. A stop waits for this, too."""
-
 SWEEP_S = 3_600.0
 """[s] Between two looks for what is older than the retention."""
 
@@ -87,7 +78,22 @@ DAY_MS = 86_400_000
 """[ms]"""
 
 Row = tuple[Any, ...]
-"""Nine values for a closed tick, ten for a change, as the statements above take them; four identify it."""
+"""Ten values for a closed tick, as ROWS takes them but for the names of the metrics; four identify it."""
+
+
+class ChangeRow(NamedTuple):
+    """A change, as CHANGES takes it; four values identify it."""
+
+    world: str
+    kind: str
+    id: str
+    at_ms: int
+    nodepool: str
+    simulated: bool
+    status: str
+    reason: str
+    attributes: str
+    removed: bool
 
 
 def parse_path(text: str) -> Path:
@@ -105,10 +111,13 @@ def parse_path(text: str) -> Path:
 
 
 class DuckStore:
-    """Writes ticks into a file, on a thread of its own, and deletes what is past the retention."""
+    """Writes and reads ticks in a file, each on a thread of its own; deletes what is past the retention."""
 
     batch_items = 5_000
     batches = 1
+    holds = frozenset({"text", "quality"})
+    functions = frozenset(WINDOW_FUNCTIONS)
+    coarse_ms: int | None = None
 
     def __init__(self, path: Path, retention_d: float, wall_s: Callable[[], float] = time.time) -> None:
         self.label = f"DuckDB file {path}"
@@ -117,6 +126,7 @@ class DuckStore:
         self._wall_s = wall_s
         self._next_sweep_s = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
+        self._reader = DuckReader(path)
 
     async def prepare(self) -> None:
         """Create the folder, the file and the tables."""
@@ -125,42 +135,36 @@ class DuckStore:
     def convert(self, tick: Tick) -> list[Row]:
         """One row for each closed tick of an entity, and one for each change."""
         check_columns(tick)
-        rows: list[Row] = []
-        world, names, end = tick["world"], tick["names"], 0
-        if tick["metrics"] and not 0 <= min(tick["metrics"]) <= max(tick["metrics"]) < len(names):
+        values, places = tick["values"], tick["metrics"]
+        names, digits = tick["names"], digits_of(tick["qualities"])
+        if places and not 0 <= min(places) <= max(places) < len(names):
             raise InvalidMessageError("columns", f"metrics points beyond the {len(names)} names")
-        metrics = [names[place] for place in tick["metrics"]]
-        for kind, id, pool, tick_ms, simulated, size in zip(
+        # One sum over all values costs a hundredth of a look at each.
+        finite = isfinite(sum(values))
+        rows: list[Row] = []
+        world, shapes, end = tick["world"], dict[tuple[int, ...], tuple[str, ...]](), 0
+        for kind, id, pool, tick_ms, simulated, complete, size in zip(
             tick["kinds"],
             tick["ids"],
             tick["pools"],
             tick["ticks_ms"],
             tick["simulated"],
+            tick["complete"],
             tick["sizes"],
             strict=True,
         ):
             start, end = end, end + size
-            columns = (metrics[start:end], tick["values"][start:end], tick["qualities"][start:end])
-            good = [isfinite(value) for value in columns[1]]
-            if not all(good):
-                columns = tuple(list(compress(column, good)) for column in columns)  # type: ignore[assignment]
-            if columns[0]:
-                rows.append((world, kind, id, tick_ms, pool, simulated, *columns))
-        return rows + [
-            (world, *change)
-            for change in zip(
-                tick["change_kinds"],
-                tick["change_ids"],
-                tick["change_at_ms"],
-                tick["change_pools"],
-                tick["change_simulated"],
-                tick["change_statuses"],
-                tick["change_reasons"],
-                tick["change_attributes"],
-                tick["change_removed"],
-                strict=True,
-            )
-        ]
+            row, shape, marks = values[start:end], tuple(places[start:end]), digits[start:end]
+            if not finite:
+                good = [isfinite(value) for value in row]
+                row, shape = list(compress(row, good)), tuple(compress(shape, good))
+                marks = "".join(compress(marks, good))
+            if row:
+                metrics = shapes.get(shape)
+                if metrics is None:
+                    metrics = shapes[shape] = tuple(names[place] for place in shape)
+                rows.append((world, kind, id, tick_ms, pool, simulated, complete, metrics, row, marks))
+        return rows + _changes(tick)
 
     def show(self, item: Row) -> bytes:
         """The row as text."""
@@ -171,9 +175,38 @@ class DuckStore:
         await self._run(lambda connection: self._write(connection, items))
         return []
 
+    async def read(self, selection: Selection, window: Window | None = None) -> list[Series]:
+        """Values, or what the file's own SQL makes of each window; `coarse` is not looked at."""
+        return await self._reader.read(selection, window)
+
+    async def read_ticks(self, selection: Selection) -> list[PastTick]:
+        """The newest closed tick of each entity."""
+        return await self._reader.read_ticks(selection)
+
+    async def read_changes(self, selection: Selection, *, newest: bool) -> list[PastChange]:
+        """Changes, or the newest of each entity."""
+        return await self._reader.read_changes(selection, newest=newest)
+
+    async def write_records(self, bucket: str, records: list[Record]) -> None:
+        """As `RawRecords.write_records`; in a table of their own, kept as long as ticks."""
+        now_ms = int(self._wall_s() * 1000)
+        rows = rows_of(bucket, records, now_ms)
+        oldest_ms = now_ms - int(self._retention_ms) if self._retention_ms else 0
+        if rows:
+            await self._run(lambda connection: write_rows(connection, rows, oldest_ms))
+
+    async def read_records(
+        self, bucket: str, measurement: str, start_ms: int, stop_ms: int, tags: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """As `RawRecords.read_records`."""
+        return await self._reader.ask(
+            lambda connection: read_rows(connection, bucket, measurement, start_ms, stop_ms, tags)
+        )
+
     async def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
 
     async def _run(self, work: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
         try:
@@ -186,62 +219,72 @@ class DuckStore:
 
     def _open_and(self, work: Callable[[duckdb.DuckDBPyConnection], None]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with _open(self._path, read_only=False, wait_s=LOCK_WAIT_S) as connection:
+        with write_file(self._path) as connection:
             connection.execute("BEGIN")
-            connection.execute(TABLES)
+            create_tables(connection)
             work(connection)
             self._sweep(connection)
             connection.execute("COMMIT")
+            move_on(connection)
 
     def _write(self, connection: duckdb.DuckDBPyConnection, items: list[Row]) -> None:
         # The newest of those that are the same wins, here as in InfluxDB.
-        rows = list({item[:4]: item for item in items if len(item) == 9}.values())
-        changes = list({item[:4]: item for item in items if len(item) == 10}.values())
-        for some, statements in (
-            (rows, (ROWS, OLD_ROWS, NEW_ROWS)),
-            (changes, (CHANGES, OLD_CHANGES, NEW_CHANGES)),
-        ):
-            if some:
-                columns = [list(column) for column in zip(*some, strict=True)]
-                connection.execute(statements[0], columns)
-                connection.execute(statements[1], [min(columns[3]), max(columns[3])])
-                connection.execute(statements[2])
+        changes = {item[:4]: item for item in items if isinstance(item, ChangeRow)}
+        rows = {item[:4]: item for item in items if not isinstance(item, ChangeRow)}
+        if rows:
+            columns = [list(column) for column in zip(*rows.values(), strict=True)]
+            columns[7] = _numbers_of(connection, columns[7])
+            connection.execute(ROWS, columns)
+            for table in (NEW, PART, SORTED):
+                connection.execute(OLD_ROWS.format(table=table), [min(columns[3]), max(columns[3])])
+            connection.execute(NEW_ROWS)
+        if changes:
+            columns = [list(column) for column in zip(*changes.values(), strict=True)]
+            connection.execute(CHANGES, columns)
+            connection.execute(OLD_CHANGES, [min(columns[3]), max(columns[3])])
+            connection.execute(NEW_CHANGES)
 
     def _sweep(self, connection: duckdb.DuckDBPyConnection) -> None:
         now_s = self._wall_s()
         if not self._retention_ms or now_s < self._next_sweep_s:
             return
         self._next_sweep_s = now_s + SWEEP_S
-        oldest_ms = int(now_s * 1000 - self._retention_ms)
-        connection.execute("DELETE FROM tick WHERE tick_ms < $1", [oldest_ms])
-        connection.execute("DELETE FROM entity_state WHERE at_ms < $1", [oldest_ms])
+        sweep(connection, int(now_s * 1000 - self._retention_ms))
 
 
-@contextmanager
-def read_file(path: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The file, for reading, in a gap between two writes. Blocks: call it in a thread, and close it soon.
+def _numbers_of(connection: duckdb.DuckDBPyConnection, shapes: list[tuple[str, ...]]) -> list[int]:
+    """The number of each list of metrics; those that are new get one."""
+    known = shapes_of(connection)
+    for shape in set(shapes) - known.keys():
+        known[shape] = len(known)
+        connection.execute("INSERT INTO shape VALUES ($1, $2)", [known[shape], list(shape)])
+    return [known[shape] for shape in shapes]
+
+
+def _changes(tick: Tick) -> list[ChangeRow]:
+    return [
+        ChangeRow(tick["world"], *change)
+        for change in zip(
+            tick["change_kinds"],
+            tick["change_ids"],
+            tick["change_at_ms"],
+            tick["change_pools"],
+            tick["change_simulated"],
+            tick["change_statuses"],
+            tick["change_reasons"],
+            tick["change_attributes"],
+            tick["change_removed"],
+            strict=True,
+        )
+    ]
+
+
+def from_settings(
+    settings: Settings, _catalogue_fields: Mapping[str, tuple[str, str]], _decice: Fields | None = None
+) -> DuckStore:
+    """The store that TWIN_HISTORY_URL names.
 
     Raises:
-        duckdb.Error: no gap came within `wait_s`, or there is no such file.
+        SettingsError: the URL, or what belongs to it, cannot be used.
     """
-    with _open(path, read_only=True, wait_s=wait_s) as connection:
-        yield connection
-
-
-@contextmanager
-def _open(path: Path, *, read_only: bool, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    deadline_s = time.monotonic() + wait_s
-    pause_s = 0.005
-    while True:
-        try:
-            connection = duckdb.connect(str(path), read_only=read_only)
-            break
-        except duckdb.IOException as error:
-            if "lock" not in str(error) or time.monotonic() > deadline_s:
-                raise
-            time.sleep(pause_s)
-            pause_s = min(0.1, pause_s * 1.5)
-    try:
-        yield connection
-    finally:
-        connection.close()
+    return DuckStore(parse_path(settings.history_url or ""), settings.history_retention_d)

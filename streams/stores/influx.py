@@ -1,110 +1,54 @@
-"""History in InfluxDB 2: line protocol through influxdb-client.
-
-The posts go through the client's generated `WriteService`, as those of its `WriteApiAsync` do, but not
-through that class: it compresses at gzip's level 9 and on the event loop, which costs more than the rest.
-"""
+"""History in InfluxDB 2: line protocol in, Flux out, through influxdb-client."""
 
 import asyncio
 import contextlib
 import threading
-import time
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import aiohttp
 import urllib3
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
-from influxdb_client.service.write_service import WriteService
 
+from streams.domain.decice_fields import Fields
+from streams.domain.decice_lines import DeciceLines
 from streams.domain.sink import LineFormat
-from streams.errors import SettingsError, StoreError
+from streams.errors import StoreError
 from streams.records import Tick
 from streams.settings import Settings
-from streams.stores import Refusal
-from streams.stores.influx_setup import SetUp
-from streams.stores.partial import MAX_ERROR, Rejected, post_all
-
-POSTS = 2
-"""[1] Posts in flight: with one InfluxDB idles while it is answered; more gain nothing on two cores."""
-
-POST_TIMEOUT_S = 30.0
-"""[s] For one post; InfluxDB takes about 0.1 s for 5,000 lines, but stalls while it compacts."""
-
-CONNECT_TIMEOUT_S = 5.0
-"""[s]"""
-
-GZIP = 31
-"""zlib's name for gzip framing with the largest window."""
-
-GZIP_LEVEL = 1
-"""A third of the bytes of no compression; higher levels cost more time than the bytes are worth."""
-
-FAULTS = (400, 413, 422)
-"""HTTP status of answers that are about what was posted."""
-
-
-@dataclass(frozen=True)
-class InfluxAddress:
-    """Where InfluxDB is, and which organisation and bucket there."""
-
-    url: str
-    org: str
-    bucket: str
-
-
-def parse_address(text: str) -> InfluxAddress:
-    """Parts of influxdb+http://host:8086/<org>/<bucket>; a path before these stays with the address.
-
-    Raises:
-        SettingsError: a part is missing, or the URL carries a secret.
-    """
-    parts = urlsplit(text)
-    if parts.username or parts.password or parts.query:
-        raise SettingsError(
-            ["TWIN_HISTORY_URL: holds a user, password or query; the token belongs into TWIN_HISTORY_TOKEN"]
-        )
-    *before, org, bucket = ["", "", *parts.path.strip("/").split("/")]
-    if not parts.hostname or not org or not bucket:
-        raise SettingsError(["TWIN_HISTORY_URL: must be influxdb+http://host:8086/<org>/<bucket>"])
-    path = "".join(f"/{part}" for part in before if part)
-    url = f"{parts.scheme.removeprefix('influxdb+')}://{parts.netloc}{path}"
-    return InfluxAddress(url, unquote(org), unquote(bucket))
+from streams.stores import PastChange, PastTick, Refusal, Selection, Series, Window, influx_past, influx_read
+from streams.stores.influx_client import POST_TIMEOUT_S, POSTS, InfluxAddress, InfluxClient, parse_address
+from streams.stores.influx_records import read_records, write_records
+from streams.stores.influx_rows import Names
+from streams.stores.influx_setup import COARSE_MS, SetUp, coarse_of
+from streams.stores.partial import Rejected, post_all
+from streams.stores.rawrecords import Record
 
 
 class InfluxStore:
-    """Writes lines into a bucket, which it makes if it may, with one at 5 minutes beside it."""
+    """Keeps history in a bucket, which it makes if it may, with one at 5 minutes beside it."""
 
     batch_items = 5_000
     batches = POSTS + 1  # one is compressed while the others are on their way
+    holds = frozenset({"text", "quality"})
+    functions = frozenset(influx_read.FUNCTIONS)
+    coarse_ms: int | None = COARSE_MS
 
     def __init__(
-        self, address: InfluxAddress, settings: Settings, catalogue_fields: Mapping[str, tuple[str, str]]
+        self,
+        address: InfluxAddress,
+        settings: Settings,
+        catalogue_fields: Mapping[str, tuple[str, str]],
+        decice: Fields | None = None,
     ) -> None:
-        token = settings.token
-        if token is None:
-            raise SettingsError(
-                ["TWIN_HISTORY_TOKEN (or TWIN_HISTORY_TOKEN_FILE) is not set, and InfluxDB asks for a token"]
-            )
+        """`decice`: where metrics are in DECICE's documents, for TWIN_INFLUX_DECICE_COMPAT."""
+        self._client = InfluxClient(address, settings)
         self.label = f"InfluxDB at {address.url}, bucket {address.bucket} of {address.org}"
         self.convert_tick = LineFormat(catalogue_fields).to_lines
+        self._decice = DeciceLines(decice) if decice and settings.influx_decice_compat else None
+        self._names = Names(catalogue_fields)
         self._address = address
         self._settings = settings
-        self._options: dict[str, Any] = {
-            "url": address.url,
-            "token": token.get_secret_value(),
-            "org": address.org,
-        }
-        if settings.history_ca_file:
-            if not settings.history_ca_file.is_file():
-                raise SettingsError([f"TWIN_HISTORY_CA_FILE: {settings.history_ca_file} is not a file"])
-            self._options["ssl_ca_cert"] = str(settings.history_ca_file)
-        self._client: InfluxDBClientAsync | None = None
         self._prepared = False
         self._preparing = asyncio.Lock()
 
@@ -117,17 +61,18 @@ class InfluxStore:
 
     def _set_up(self) -> None:
         # The client's buckets and tasks exist only without asyncio.
-        with InfluxDBClient(**self._options, timeout=int(POST_TIMEOUT_S * 1000)) as client:
+        with InfluxDBClient(**self._client.options, timeout=int(POST_TIMEOUT_S * 1000)) as client:
             try:
                 SetUp(client, self._address.org, self._settings).run(self._address.bucket)
             except InfluxDBError as error:
-                raise self._store_error(error) from None  # its text holds all headers
+                raise self._client.refused(error, "write", self._address.bucket) from None
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise self._away(error) from error
+                raise self._client.away(error) from error
 
     def convert(self, tick: Tick) -> list[str]:
-        """The lines of a tick."""
-        return self.convert_tick(tick)
+        """The lines of a tick, after them those for DECICE's dashboards."""
+        lines = self.convert_tick(tick)
+        return lines + self._decice.to_lines(tick) if self._decice else lines
 
     def show(self, item: str) -> bytes:
         """The line itself."""
@@ -140,73 +85,48 @@ class InfluxStore:
         return await post_all(items, self._post)
 
     async def _post(self, lines: list[str]) -> Rejected | None:
-        body = await asyncio.to_thread(_gzip, lines)
         try:
-            await self._service().post_write_async(
-                self._address.org,
-                self._address.bucket,
-                body,
-                precision="ms",
-                content_encoding="gzip",
-                content_type="text/plain; charset=utf-8",
-            )
-        except InfluxDBError as error:
-            status = getattr(error, "status", None) or 0
-            if status in FAULTS:
-                return Rejected(status, _told(error))
+            return await self._client.post(lines, self._address.bucket)
+        except StoreError as error:
             # The bucket or the right to it may have been taken away: look again, and say so.
-            self._prepared = self._prepared and status not in (401, 403, 404)
-            raise self._store_error(error) from None  # its text holds all headers
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._away(error) from error
-        return None
+            self._prepared = self._prepared and error.status not in (401, 403, 404)
+            raise
 
-    def _service(self) -> WriteService:
-        if self._client is None:
-            # No redirects: a post that is sent elsewhere becomes a GET, and looks like a success.
-            self._client = InfluxDBClientAsync(
-                **self._options,
-                timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
-                allow_redirects=False,
-                connection_pool_maxsize=POSTS,
-            )
-        return WriteService(self._client.api_client)
+    async def read(self, selection: Selection, window: Window | None = None) -> list[Series]:
+        """Values, or what a function makes of them."""
+        return await influx_read.read(
+            self._client.query, self._bucket(selection), self._names, selection, window
+        )
 
-    def _away(self, error: Exception) -> StoreError:
-        text = str(error) or f"no answer within {POST_TIMEOUT_S:g} s"
-        return StoreError(f"{self._address.url} cannot be reached: {text}")
+    async def read_ticks(self, selection: Selection) -> list[PastTick]:
+        """The newest tick of each entity."""
+        return await influx_past.read_ticks(
+            self._client.query, self._bucket(selection), self._names, selection
+        )
 
-    def _store_error(self, error: InfluxDBError) -> StoreError:
-        status = getattr(error, "status", None) or 0
-        if not status:  # no answer, such as one whose certificate is not to be trusted
-            return StoreError(f"{self._address.url} cannot be reached: {_told(error)}")
-        told = f"{self._address.url} answered HTTP {status}: {_told(error)}"
-        bucket, org = self._address.bucket, self._address.org
-        hints = {
-            401: "; check TWIN_HISTORY_TOKEN",
-            403: f"; the token needs the right to write bucket {bucket}",
-            404: f"; create bucket {bucket} in organisation {org}, or correct TWIN_HISTORY_URL",
-        }
-        return StoreError(told + hints.get(status, ""), retry_after_s(getattr(error, "headers", None) or {}))
+    async def read_changes(self, selection: Selection, *, newest: bool) -> list[PastChange]:
+        """Changes of status and attributes."""
+        bucket = self._address.bucket
+        return await influx_past.read_changes(
+            self._client.query, bucket, coarse_of(bucket), selection, newest=newest
+        )
+
+    async def write_records(self, bucket: str, records: list[Record]) -> None:
+        """Points of any measurement, as they are."""
+        await write_records(self._client.post, bucket, records)
+
+    async def read_records(
+        self, bucket: str, measurement: str, start_ms: int, stop_ms: int, tags: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Points of a measurement, as Flux gives them."""
+        return await read_records(self._client.query, bucket, measurement, start_ms, stop_ms, tags)
+
+    def _bucket(self, selection: Selection) -> str:
+        return coarse_of(self._address.bucket) if selection.coarse else self._address.bucket
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
-
-
-def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> float | None:
-    """[s] What Retry-After asks for, as seconds or as a date; None when it is absent or nonsense."""
-    text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - (time.time() if now_s is None else now_s))
-    except ValueError:
-        return None
+        await self._client.close()
 
 
 async def _on_daemon_thread(work: Callable[[], None]) -> None:
@@ -235,13 +155,12 @@ async def _on_daemon_thread(work: Callable[[], None]) -> None:
     await done
 
 
-def _told(error: InfluxDBError) -> str:
-    # A proxy's page instead of InfluxDB's JSON comes as bytes, however long.
-    # Without any answer the text is in the reason.
-    answer: Any = error.response
-    message: Any = error.message if answer is not None else getattr(error, "reason", None) or error.message
-    return message if isinstance(message, str) else bytes(message[:MAX_ERROR]).decode(errors="replace")
+def from_settings(
+    settings: Settings, catalogue_fields: Mapping[str, tuple[str, str]], decice: Fields | None = None
+) -> InfluxStore:
+    """The store that TWIN_HISTORY_URL names.
 
-
-def _gzip(lines: list[str]) -> bytes:
-    return zlib.compress("\n".join(lines).encode(), GZIP_LEVEL, wbits=GZIP)
+    Raises:
+        SettingsError: the URL, or what belongs to it, cannot be used.
+    """
+    return InfluxStore(parse_address(settings.history_url or ""), settings, catalogue_fields, decice)

@@ -10,11 +10,14 @@ from influxdb_client.domain.task_create_request import TaskCreateRequest
 from influxdb_client.domain.task_update_request import TaskUpdateRequest
 from influxdb_client.rest import ApiException
 
-from streams.domain.sink import ENTITY_STATE
+from streams.domain.sink import ENTITY_STATE, TICK
 from streams.settings import Settings
 
 DAY_S = 86_400
 """[s]"""
+
+COARSE_MS = 300_000
+"""[ms] Distance of the values in the bucket beside the bucket."""
 
 MIN_RETENTION_S = 3_600
 """[s] InfluxDB refuses a shorter one."""
@@ -39,7 +42,7 @@ class SetUp:
         Raises:
             ApiException: InfluxDB answered with an error that has nothing to do with rights.
         """
-        coarse = f"{bucket}_5m"
+        coarse = coarse_of(bucket)
         self._have_bucket(bucket, self._settings.history_retention_d, "Closed ticks of the twin.")
         self._have_bucket(
             coarse,
@@ -123,24 +126,33 @@ class SetUp:
             )
 
 
+def coarse_of(bucket: str) -> str:
+    """Name of the bucket at 5 minutes that is beside a bucket."""
+    return f"{bucket}_5m"
+
+
 def downsampling(bucket: str, coarse: str) -> str:
-    """Flux that fills the bucket at 5 minutes: mean of measured values, last of status and attributes.
+    """Flux that fills the bucket at 5 minutes: means of values, and the last changes, at their times.
 
     Each run does the last hour again, which overwrites itself, so that an outage of the sink of up to an hour
     leaves no gap. Only this order of calls, with nothing between them, is computed inside InfluxDB's storage.
+    What has no world is not the twin's, and may be text, of which there is no mean. Qualities are those of a
+    tick, and a mean has none: `tick` is left out.
     """
-    source, target, changes = (
-        json.dumps(name, ensure_ascii=False) for name in (bucket, coarse, ENTITY_STATE)
+    source, target, changes, tick = (
+        json.dumps(name, ensure_ascii=False) for name in (bucket, coarse, ENTITY_STATE, TICK)
     )
+    values = f"r._measurement != {changes} and r._measurement != {tick} and exists r.world"
     return (
         f"from(bucket: {source})\n"
         f"    |> range(start: -1h)\n"
-        f"    |> filter(fn: (r) => r._measurement != {changes})\n"
+        f"    |> filter(fn: (r) => {values})\n"
         f'    |> aggregateWindow(every: 5m, fn: mean, createEmpty: false, timeSrc: "_start")\n'
         f"    |> to(bucket: {target})\n\n"
         f"from(bucket: {source})\n"
         f"    |> range(start: -1h)\n"
-        f"    |> filter(fn: (r) => r._measurement == {changes})\n"
-        f'    |> aggregateWindow(every: 5m, fn: last, createEmpty: false, timeSrc: "_start")\n'
+        f"    |> filter(fn: (r) => r._measurement == {changes} and exists r.world)\n"
+        f"    |> window(every: 5m)\n"
+        f"    |> last()\n"
         f"    |> to(bucket: {target})\n"
     )

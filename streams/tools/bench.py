@@ -1,6 +1,7 @@
 """`twin bench`: measure this machine, print a table, write docs/figures.md and its JSON."""
 
 import asyncio
+import importlib
 import json
 import os
 import platform
@@ -14,24 +15,32 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.bench import domain
-from streams.bench.decice import model_core
 from streams.bench.down import dead_target
 from streams.bench.freshness import freshness, restart
-from streams.bench.overlay import overlay_cost
 from streams.bench.throughput import throughput
-from streams.bench.worlds import event_latency
 from streams.errors import TwinError
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 
 PARTS = (
     *("domain", "scale", "worker", "freshness", "restart", "down", "sink"),
-    *("overlay", "events", "decice", "vte"),
+    *("overlay", "events", "decice", "vte", "replay", "backfill", "history"),
 )
 """Measurements, in the order in which they run."""
 
 ALONE = ("domain", "scale", "overlay", "vte")
 """Those that need no Kafka."""
+
+MEASURES = {
+    "sink": "streams.bench.sink:bench_sink",
+    "overlay": "streams.bench.overlay:overlay_cost",
+    "events": "streams.bench.worlds:event_latency",
+    "decice": "streams.bench.decice:model_core",
+    "replay": "streams.bench.replay:replay_speed",
+    "backfill": "streams.bench.backfill:bench_backfill",
+    "history": "streams.bench.history:history_reads",
+}
+"""Measurements that bring their rows with them; each is imported when it runs."""
 
 FRESH_UPDATES_PER_S = 1_000.0
 """[1/s] Half of what one worker on two cores takes of scrapes of ten nodes, harmonising included."""
@@ -92,17 +101,11 @@ def _measure(part: str, settings: Settings, freshness_seconds: float) -> Any:
 
 def _measure_rows(part: str, settings: Settings) -> Any:
     """Measurements that bring their rows with them."""
-    if part == "overlay":
-        return overlay_cost()
-    if part == "events":
-        return asyncio.run(event_latency(settings))
-    if part == "decice":
-        return asyncio.run(model_core(settings))
     if part == "vte":
         return _vte()
-    from streams.bench.sink import bench_sink
-
-    return asyncio.run(bench_sink(settings))
+    module, _, name = MEASURES[part].partition(":")
+    measure = getattr(importlib.import_module(module), name)
+    return measure() if part in ALONE else asyncio.run(measure(settings))
 
 
 def _vte() -> dict[str, Any]:

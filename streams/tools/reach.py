@@ -15,12 +15,13 @@ from streams.collect.privacy import redact
 from streams.collect.run import build_source
 from streams.collect.target import Target
 from streams.collect.targets import load_targets
-from streams.errors import SettingsError, SourceError
+from streams.errors import SettingsError, SourceError, StoreError
 from streams.kafka import client_options
 from streams.rulebook import RuleBook
 from streams.settings import Settings
+from streams.stores import open_store
 from streams.stores.duckdb import parse_path
-from streams.stores.influx import parse_address
+from streams.stores.influx_client import parse_address
 from streams.tools.findings import Findings
 from streams.topics import RECORDS, check_topics
 
@@ -75,8 +76,27 @@ async def check_history(settings: Settings, findings: Findings) -> None:
         )
     elif url.startswith("duckdb"):
         _check_duckdb(url, findings)
-    else:
+    elif url.startswith("influxdb"):
         await _check_influx(url, settings, findings)
+    else:
+        await _check_other(settings, findings)
+
+
+async def _check_other(settings: Settings, findings: Findings) -> None:
+    """Of a store in which there is nothing to create, so that its own look at the server changes nothing."""
+    try:
+        store = open_store(settings, {})
+    except SettingsError as error:
+        findings.fault(f"history: {error}")
+        return
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await store.prepare()
+        findings.ok(f"history: {store.label}")
+    except (StoreError, TimeoutError) as error:
+        findings.fault(f"history: TWIN_HISTORY_URL: {_said(error)}")
+    finally:
+        await store.close()
 
 
 def _check_duckdb(url: str, findings: Findings) -> None:

@@ -10,6 +10,7 @@ from streams import metrics
 from streams.agents import sink as agent
 from streams.agents.sink import SinkStage
 from streams.collect.config import load_config
+from streams.domain.decice_fields import Fields
 from streams.engine.faust_app import new_app, run_app
 from streams.errors import StoreError
 from streams.rulebook import load_rulebook
@@ -39,7 +40,9 @@ def sink(settings: Settings) -> None:
     """Write closed ticks to the history store, until it is stopped."""
     catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
     store = open_store(
-        settings, {name: (metric.measurement, metric.field) for name, metric in catalogue.items()}
+        settings,
+        {name: (metric.measurement, metric.field) for name, metric in catalogue.items()},
+        Fields(catalogue, settings.decice_mem_unit),
     )
     asyncio.run(check_topics(settings))
     app, stage = create_sink_app(settings, store)

@@ -19,8 +19,11 @@ from streams.domain.where import InvalidWhereError, Where, find, parse_where
 from streams.encoding import encode_json
 from streams.errors import TwinError
 from streams.replica import TwinReplica
+from streams.replica.past import PastView
+from streams.replica.view import WorldView
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
+from streams.tools.past import past_of
 from streams.tools.table import Tables
 from streams.tools.worldscan import WorldScan, unknown_world
 
@@ -46,7 +49,7 @@ class Selection:
     ids: tuple[str, ...]
     where: Where
 
-    def of(self, twin: TwinReplica) -> Iterator[dict[str, Any]]:
+    def of(self, twin: WorldView) -> Iterator[dict[str, Any]]:
         """The entities that match, by kind and id."""
         for kind, id in sorted(twin):
             if (not self.kinds or kind in self.kinds) and (not self.ids or id in self.ids):
@@ -80,6 +83,7 @@ def _parse(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     help="Terms that must all match, such as 'status!=up cpu_usage_percent>80'; operators = != > >= < <="
     " and ~ (contains); names are fields, metrics and attributes.",
 )
+@click.option("--at", metavar="MOMENT", help="As of then, from history: 2026-11-24T03:12:00Z, or -2m.")
 @click.option("--aligned", is_flag=True, help="Values of the last closed tick, with their quality.")
 @click.option("--json", "as_json", is_flag=True, help="Print {stamp, entities} as JSON.")
 @click.option("--watch", is_flag=True, help="Keep the table up to date until Ctrl-C.")
@@ -90,50 +94,66 @@ def state(
     ids: tuple[str, ...],
     world: str,
     where: Where,
+    at: str | None,
     aligned: bool,
     as_json: bool,
     watch: bool,
 ) -> None:
-    """Show the state of the twin: status, age and newest values of all entities."""
+    """Show the state of the twin: status, age and newest values of all entities, now or as of a moment."""
+    if watch and at:
+        raise click.UsageError("--watch is of now: the past does not change")
     if watch and as_json:
         raise click.UsageError("--watch draws tables; for a stream of JSON use `twin tap state`")
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; for a stream of changes use `twin tap state`")
     selection = Selection(kinds, ids, where)
+    show = Show(selection, aligned, as_json, watch)
     with suppress(KeyboardInterrupt):  # how one ends --watch
-        sys.exit(
-            asyncio.run(_show(settings, world, selection, aligned=aligned, as_json=as_json, watch=watch))
-        )
+        sys.exit(asyncio.run(_show(settings, world, at, show)))
 
 
-async def _show(
-    settings: Settings, world: str, selection: Selection, *, aligned: bool, as_json: bool, watch: bool
-) -> int:
+@dataclass(frozen=True)
+class Show:
+    """What is shown, and how."""
+
+    selection: Selection
+    aligned: bool
+    as_json: bool
+    watch: bool
+
+
+async def _show(settings: Settings, world: str, at: str | None, show: Show) -> int:
+    if at is not None:
+        return await _draw(settings, await past_of(settings, world, at), show)
     async with TwinReplica(settings, world) as twin:
         await twin.ready(READY_S)
         if world != "live" and ("world", world) not in twin:
             async with WorldScan(settings) as scan:
                 raise TwinError(unknown_world(world, list(await scan.read())))
-        if as_json:
-            stamp, entities = _snapshot(twin, selection)
-            indent = 2 if sys.stdout.isatty() else None
-            click.echo(encode_json({"stamp": stamp, "entities": entities}, indent=indent))
-            return 0
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)
-        catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
-        tables = Tables(catalogue, console.width if console.is_terminal else None, aligned)
-        if watch:
-            await _watch(twin, selection, tables, console)
-            return 0
-        stamp, entities = _snapshot(twin, selection)
-        if entities:
-            console.print(tables.draw(stamp, entities, _now_ms(twin)))
-        else:
-            click.echo(_why_nothing(twin, selection), err=True)
-        return 0 if len(twin) else 1
+        return await _draw(settings, twin, show)
 
 
-async def _watch(twin: TwinReplica, selection: Selection, tables: Tables, console: Console) -> None:
+async def _draw(settings: Settings, twin: WorldView, show: Show) -> int:
+    if show.as_json:
+        stamp, entities = _snapshot(twin, show.selection)
+        indent = 2 if sys.stdout.isatty() else None
+        click.echo(encode_json({"stamp": stamp, "entities": entities}, indent=indent))
+        return 0
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)
+    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
+    tables = Tables(catalogue, console.width if console.is_terminal else None, show.aligned)
+    if show.watch:
+        await _watch(twin, show.selection, tables, console)
+        return 0
+    stamp, entities = _snapshot(twin, show.selection)
+    if entities:
+        console.print(tables.draw(stamp, entities, _now_ms(twin)))
+    else:
+        click.echo(_why_nothing(twin, show.selection), err=True)
+    return 0 if len(twin) else 1
+
+
+async def _watch(twin: WorldView, selection: Selection, tables: Tables, console: Console) -> None:
     changes = twin.changes()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
@@ -147,14 +167,17 @@ async def _watch(twin: TwinReplica, selection: Selection, tables: Tables, consol
             await asyncio.sleep(REFRESH_S)
 
 
-def _snapshot(twin: TwinReplica, selection: Selection) -> tuple[Stamp, list[dict[str, Any]]]:
+def _snapshot(twin: WorldView, selection: Selection) -> tuple[Stamp, list[dict[str, Any]]]:
     entities = list(selection.of(twin))
     held = [twin.held(entity["kind"], entity["id"]) for entity in entities]
-    return make_stamp(twin.world, held, oldest_observed_ms(entities), twin.offsets()), entities
+    stamp = make_stamp(twin.world, held, oldest_observed_ms(entities), twin.offsets())
+    return twin.stamped(stamp) if isinstance(twin, PastView) else stamp, entities
 
 
-def _now_ms(twin: TwinReplica) -> int:
-    """Now, against which ages are shown: an isolated world has a time of its own."""
+def _now_ms(twin: WorldView) -> int:
+    """Now, against which ages are shown: an isolated world has a time of its own, and the past its moment."""
+    if isinstance(twin, PastView):
+        return twin.at_ms
     if ("world", twin.world) in twin:
         clock_ms = twin["world", twin.world]["attributes"].get("clock_ms")
         if clock_ms is not None:
@@ -162,14 +185,21 @@ def _now_ms(twin: TwinReplica) -> int:
     return int(time.time() * 1000)
 
 
-def _why_nothing(twin: TwinReplica, selection: Selection) -> str:
+def _why_nothing(twin: WorldView, selection: Selection) -> str:
     """What to check when there is nothing to show."""
     return "\n".join(_why_no_match(twin, selection) if len(twin) else _why_empty(twin))
 
 
-def _why_empty(twin: TwinReplica) -> list[str]:
+def _why_empty(twin: WorldView) -> list[str]:
+    if isinstance(twin, PastView):
+        return [
+            f"History has no entities of world {twin.world} as of then. Check that",
+            "  - the twin ran then, and its `twin sink` wrote into the store of this TWIN_HISTORY_URL",
+            "  - it is not longer ago than that store keeps",
+        ]
+    topic = f" (topic {twin.topic})" if isinstance(twin, TwinReplica) else ""
     return [
-        f"There are no entities in world {twin.world} (topic {twin.topic}). Check that",
+        f"There are no entities in world {twin.world}{topic}. Check that",
         "  - `twin collect` and `twin worker` run, or `twin up`, which runs all",
         "  - they have the TWIN_KAFKA_BOOTSTRAP_SERVERS and TWIN_TOPIC_PREFIX of this command",
         "  - scrapes arrive (`twin tap scrape`) and are not refused (`twin tap deadletter --from-start`)",
@@ -177,7 +207,7 @@ def _why_empty(twin: TwinReplica) -> list[str]:
     ]
 
 
-def _why_no_match(twin: TwinReplica, selection: Selection) -> list[str]:
+def _why_no_match(twin: WorldView, selection: Selection) -> list[str]:
     entities = list(twin.entities())
     kinds = sorted({entity["kind"] for entity in entities})
     ids = [entity["id"] for entity in entities if not selection.kinds or entity["kind"] in selection.kinds]

@@ -37,8 +37,8 @@ FIRST_METRICS = (
 STYLES = {"up": "green", "degraded": "yellow", "down": "bold red", "unknown": "bright_black"}
 """Colour by status."""
 
-MARKS = {"measured": "", "interpolated": "~", "held": "="}
-"""Mark by quality; a measured value needs none."""
+MARKS = {"measured": "", "interpolated": "~", "held": "=", "unknown": ""}
+"""Mark by quality; a measured value needs none, and where the store of history holds none, none has one."""
 
 LAGGING_MS = 15_000
 """[ms] A value that is so much older than the newest of its entity shows its own age."""
@@ -167,8 +167,8 @@ def _fixed_columns(entities: list[Mapping[str, Any]], now_ms: int) -> tuple[list
     """Columns before the metrics, and the reasons after them; those without a word are left out."""
     ages = [_newest_ms(entity) for entity in entities]
     columns = [
-        Column("id", [Text(_printable(entity["id"])) for entity in entities]),
-        Column("pool", [Text(_printable(entity["attributes"].get("nodepool", ""))) for entity in entities]),
+        Column("id", [Text(printable(entity["id"])) for entity in entities]),
+        Column("pool", [Text(printable(entity["attributes"].get("nodepool", ""))) for entity in entities]),
         Column("", [Text("sim" if entity["simulated"] else "", style="magenta") for entity in entities]),
         Column(
             "status", [Text(entity["status"], style=STYLES.get(entity["status"], "")) for entity in entities]
@@ -178,7 +178,7 @@ def _fixed_columns(entities: list[Mapping[str, Any]], now_ms: int) -> tuple[list
             [Text("-" if newest is None else format_age(now_ms - newest)) for newest in ages],
             is_number=True,
         ),
-        Column("why", [Text(_printable(_why(entity))) for entity in entities]),
+        Column("why", [Text(printable(_why(entity))) for entity in entities]),
     ]
     *first, reason = columns
     has_words = [any(cell.plain for cell in column.cells) for column in columns]
@@ -187,7 +187,7 @@ def _fixed_columns(entities: list[Mapping[str, Any]], now_ms: int) -> tuple[list
     ] else None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Line breaks and what else would not be seen, or move the cursor, escaped as in Python."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 

@@ -20,15 +20,16 @@ from streams.events import parse_event
 from streams.events.models import WORLD_PATTERN
 from streams.events.sender import EventSender
 from streams.replica import TwinReplica
+from streams.replica.view import WorldView
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
+from streams.tools.past import past_of
 from streams.tools.vteoptions import DurationType, SpeedType
 from streams.tools.vteprogress import Progress
 from streams.vte.export import export_scenario
 from streams.vte.formats import FORMATS, Read, read
 from streams.vte.scenario import scenario_schema
 from streams.vte.simulation import Simulation
-from streams.vte.values import moment_ms, moment_text
 
 READY_S = 30.0
 """[s] For reading the topic from its beginning; 100,000 entities take two."""
@@ -157,15 +158,14 @@ def run_scenario(
 
 @vte.command("export")
 @click.option("--world", required=True, help="The world to export: live, w1, live~w1.")
-@click.option("--at", help="Moment: the world's clock only, until there is history; ISO 8601 or ms.")
+@click.option("--at", metavar="MOMENT", help="As of then, from history: 2026-11-24T03:12:00Z, or -2m.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else standard output."
 )
 @click.pass_obj
 def export_world(settings: Settings, world: str, at: str | None, output: Path | None) -> None:
     """Write a world as a scenario of the DECICE training environment, with tasks and links."""
-    at_ms = None if at is None else _moment(at)
-    body = asyncio.run(_export(settings, world, at_ms))
+    body = asyncio.run(_export(settings, world, at))
     if output is None:
         click.echo(body)
         return
@@ -214,18 +214,19 @@ def _documents(simulation: Simulation, steps: int) -> Iterator[list[dict[str, An
         yield simulation.step()
 
 
-async def _export(settings: Settings, world: str, at_ms: int | None) -> str:
+async def _export(settings: Settings, world: str, at: str | None) -> str:
+    if at is not None:
+        past = await past_of(settings, world, at)
+        return _exported(settings, world, past, past.at_ms)
     async with TwinReplica(settings, world=world) as twin:
         await twin.ready(READY_S)
-        if not len(twin):
-            raise TwinError(f"there are no entities in world {world}; `twin world list` shows the worlds")
-        clock_ms = _clock_ms(twin)
-        if at_ms is not None and at_ms != clock_ms:
-            raise TwinError(
-                f"--at: {moment_text(at_ms)} is not the clock of world {world}, {moment_text(clock_ms)};"
-                " other moments need its history, which comes with a later release"
-            )
-        exported = export_scenario(twin.entities(), clock_ms, _catalogue(settings))
+        return _exported(settings, world, twin, _clock_ms(twin))
+
+
+def _exported(settings: Settings, world: str, twin: WorldView, at_ms: int) -> str:
+    if not len(twin):
+        raise TwinError(f"there are no entities in world {world}; `twin world list` shows the worlds")
+    exported = export_scenario(twin.entities(), at_ms, _catalogue(settings))
     if exported.left_out:
         click.echo(f"left out as they are down: {', '.join(exported.left_out)}", err=True)
     return encode_json(exported.document, indent=2).decode()
@@ -263,13 +264,6 @@ def _writer(out: str) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
             )
     except OSError as error:
         raise TwinError(f"{out}: cannot be written: {error.strerror}") from error
-
-
-def _moment(text: str) -> int:
-    try:
-        return moment_ms(int(text) if text.isdigit() else text)
-    except ValueError as error:
-        raise click.BadParameter(f"--at {text!r}: {error}") from error
 
 
 def _catalogue(settings: Settings) -> Catalogue:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from streams.domain.times import moment_text
 from streams.vte.simulation import Simulation
-from streams.vte.values import moment_text
 
 PROGRESS_S = 0.2
 """[s] Least time between two pictures of the progress line."""

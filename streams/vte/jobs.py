@@ -6,8 +6,9 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from streams.domain.times import moment_text
 from streams.vte.scenario import Arrivals, Jobs, Task
-from streams.vte.values import dump_json, moment_text
+from streams.vte.values import dump_json
 
 MIB = 2.0**20
 """[B] Unit of `required_memory`."""

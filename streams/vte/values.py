@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from random import Random
 from typing import Annotated, Any, Self
 
@@ -58,12 +58,6 @@ def moment_ms(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 53:
         raise ValueError("a moment is ISO 8601, or ms since the epoch")
     return round(value)
-
-
-def moment_text(at_ms: int) -> str:
-    """ISO 8601 of a moment."""
-    moment = datetime.fromtimestamp(at_ms / 1_000, UTC)
-    return moment.isoformat(timespec="milliseconds" if at_ms % 1_000 else "seconds").replace("+00:00", "Z")
 
 
 def cores(value: Any) -> Any:

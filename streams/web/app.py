@@ -1,7 +1,7 @@
 """The web role as an ASGI application."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,30 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from streams.history.pool import HistoryPool
 from streams.rulebook import RuleBook, load_rulebook
 from streams.settings import Settings
 from streams.web import (
     decice,
+    decice_history,
+    diff,
     documents,
     events,
     health,
+    history,
     latency,
     observe,
     pool,
     registry,
     state,
+    timeseries,
+    why,
     worlds,
 )
 from streams.web.encoded import EncodedStates
 from streams.web.live import LiveTwin
+from streams.web.loading import Loads
+from streams.web.moment import Moments
 from streams.web.outbox import Outbox
 from streams.web.posting import Posting
 from streams.web.problems import add_problem_handlers
@@ -52,6 +60,10 @@ INDEX = """<!doctype html>
 """
 
 
+Stop = Callable[[], Awaitable[None]]
+"""Ends what runs beside the application."""
+
+
 def create_web(settings: Settings, rulebook: RuleBook | None = None) -> FastAPI:
     """The application; its replica runs from start-up to shut-down.
 
@@ -61,38 +73,55 @@ def create_web(settings: Settings, rulebook: RuleBook | None = None) -> FastAPI:
     """
     twin = LiveTwin(settings)
     outbox = Outbox(settings)
-
-    @asynccontextmanager
-    async def run_twin(_app: FastAPI) -> AsyncIterator[None]:
-        await twin.start()
-        try:
-            yield
-        finally:
-            try:
-                await outbox.stop()
-            finally:
-                await twin.stop()
+    rulebook = rulebook or load_rulebook()
+    fields = {name: (metric.measurement, metric.field) for name, metric in rulebook.catalogue.items()}
+    past = HistoryPool(settings, fields) if settings.history_url else None
+    loads = Loads(twin, outbox, past, rulebook.catalogue)
+    stops = [twin.stop, outbox.stop, *([past.close] if past else []), loads.stop]
 
     app = FastAPI(
         title="DECICE twin",
         version=version("decice-twin-stream"),
         description=ABOUT,
-        lifespan=run_twin,
+        lifespan=_running(twin, stops),
         docs_url=None,
         redoc_url=None,
     )
     app.state.twin = twin
     app.state.states = EncodedStates()
+    app.state.past_states = EncodedStates()
+    app.state.moments = Moments()
     app.state.sender = outbox
-    app.state.rulebook = rulebook or load_rulebook()
+    app.state.rulebook = rulebook
+    app.state.history = past
+    app.state.loads = loads
     app.state.posting = Posting(outbox, twin.replica)
     app.state.documents = TwinDocuments(app.state.rulebook.catalogue, settings.decice_mem_unit)
+    app.state.past_documents = TwinDocuments(app.state.rulebook.catalogue, settings.decice_mem_unit)
     add_problem_handlers(app)
-    for routes in (state, worlds, events, latency, documents, decice, pool, observe, registry, health):
+    for routes in (
+        # `state` last of these: its route of an entity takes all that is below one.
+        *(history, why, state, diff, worlds, events, latency, documents, decice, decice_history, timeseries),
+        *(pool, observe, registry, health),
+    ):
         app.include_router(routes.router)
     _describe_events(app)
     _add_pages(app)
     return app
+
+
+def _running(twin: LiveTwin, stops: Iterable[Stop]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What runs beside the application; `stops` end it, the last first."""
+
+    @asynccontextmanager
+    async def run(_app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for stop in stops:
+                stack.push_async_callback(stop)
+            await twin.start()
+            yield
+
+    return run
 
 
 def _describe_events(app: FastAPI) -> None:

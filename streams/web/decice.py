@@ -8,65 +8,65 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from streams.replica.worlds import LIVE, OVERLAY
+from streams.replica.past import PastView
 from streams.settings import Settings
+from streams.web.live import caught_up
+from streams.web.moment import follows_clock, view_at
 from streams.web.posting import ImportQuery, take_document
-from streams.web.problems import ProblemError
-from streams.web.state import ERRORS, WorldQuery, caught_up
+from streams.web.state import ERRORS, MomentQuery, WorldQuery
 from streams.web.twindocument import Body, TwinDocument, TwinDocuments
 
 PREFIXES = ("/api/v2", "/api/v1", "/api")
 """Where it is: the last is the same as v1."""
-
-LATER = ("timeseries/write_record", "timeseries/read_record", "past_snapshots", "past_snapshots/{ts}")
-"""What the twin does not have yet."""
 
 router = APIRouter(tags=["DECICE"], responses=ERRORS)
 
 Route = Callable[..., Awaitable[Response]]
 
 
-class NodesQuery(WorldQuery):
+class NodesQuery(MomentQuery):
     """Parameters of nodes/."""
 
     include_vertexpool_id: bool = Field(False, description="vertexpool_id in node_info")
 
 
-async def document_of(request: Request, world: str) -> TwinDocument:
-    """The document of a world, as it is now or was 250 ms ago."""
-    documents: TwinDocuments = request.app.state.documents
-    return await documents.of(caught_up(request).view_of(world))
+async def document_of(request: Request, world: str, at: str | None = None) -> TwinDocument:
+    """The document of a world: as it is now or was 250 ms ago, or as of a moment."""
+    view = await view_at(request, world, at)
+    is_past = isinstance(view, PastView)
+    documents: TwinDocuments = request.app.state.past_documents if is_past else request.app.state.documents
+    return await documents.of(view)
 
 
-async def get_twin_v2(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+async def get_twin_v2(request: Request, query: Annotated[MomentQuery, Query()]) -> Response:
     """The whole twin (v2). `Age` is that of its newest value; If-None-Match is answered with 304."""
-    document = await document_of(request, query.world)
+    document = await document_of(request, query.world, query.at)
     return answer(request, document, document.v2)
 
 
-async def get_twin_v1(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+async def get_twin_v1(request: Request, query: Annotated[MomentQuery, Query()]) -> Response:
     """The whole twin (v1: without cluster_info)."""
-    document = await document_of(request, query.world)
+    document = await document_of(request, query.world, query.at)
     return answer(request, document, document.v1)
 
 
 async def get_nodes(request: Request, query: Annotated[NodesQuery, Query()]) -> Response:
     """All nodes."""
-    document = await document_of(request, query.world)
+    document = await document_of(request, query.world, query.at)
     return answer(
         request, document, document.nodes_with_pools if query.include_vertexpool_id else document.nodes
     )
 
 
-async def get_links(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+async def get_links(request: Request, query: Annotated[MomentQuery, Query()]) -> Response:
     """All links that have a delay."""
-    document = await document_of(request, query.world)
+    document = await document_of(request, query.world, query.at)
     return answer(request, document, document.links)
 
 
-async def get_jobs(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+async def get_jobs(request: Request, query: Annotated[MomentQuery, Query()]) -> Response:
     """All jobs."""
-    document = await document_of(request, query.world)
+    document = await document_of(request, query.world, query.at)
     return answer(request, document, document.jobs)
 
 
@@ -80,22 +80,13 @@ async def get_settings(request: Request, query: Annotated[WorldQuery, Query()]) 
         "port": port,
         "scheduler_controller": {"port": None, "service": None},
         "promql_wrapper": {"host": host, "port": port},
-        "influxdb": _influxdb(settings.history_url or ""),
+        "influxdb": influxdb_of(settings.history_url or ""),
     }
 
 
 async def post_twin(request: Request, query: Annotated[ImportQuery, Query()]) -> Response:
     """Take a snapshot: its values become import events at the time `lastUpdated`; the answer is 201."""
     return await take_document(request, "decice-v2", query)
-
-
-async def get_later(request: Request) -> Response:
-    """Not there yet: comes with the history of the twin."""
-    raise ProblemError(
-        501,
-        "not-implemented",
-        f"{request.url.path} comes with the history of the twin; until then /twin/v1/state has what is now",
-    )
 
 
 def answer(request: Request, document: TwinDocument, body: Body) -> Response:
@@ -115,12 +106,8 @@ def age_header(document: TwinDocument) -> dict[str, str]:
     return {"Age": str(max(0, int(time.time() - document.updated_ms / 1000)))}
 
 
-def follows_clock(world: str) -> bool:
-    """Whether the time of a world is that of the clock: live's, and that of what lies over it."""
-    return world == LIVE or world.startswith(OVERLAY)
-
-
-def _influxdb(url: str) -> dict[str, str | None]:
+def influxdb_of(url: str) -> dict[str, str | None]:
+    """Address, bucket and organisation of a history URL, without secrets; None if it is no InfluxDB's."""
     parts = urlsplit(url)
     if not parts.scheme.startswith("influxdb+"):
         return {"url": None, "bucket": None, "org": None}
@@ -130,7 +117,7 @@ def _influxdb(url: str) -> dict[str, str | None]:
     return {"url": address, "bucket": bucket, "org": org}
 
 
-def _add(path: str, route: Route, method: str = "GET", status: int = 200) -> None:
+def add_route(router: APIRouter, path: str, route: Route, method: str = "GET", status: int = 200) -> None:
     """A route with and without a slash at the end; the first is the one that DECICE's own twin has."""
     for place, form in enumerate((path + "/", path)):
         router.add_api_route(
@@ -145,11 +132,9 @@ def _add(path: str, route: Route, method: str = "GET", status: int = 200) -> Non
 
 
 for _prefix in PREFIXES:
-    _add(f"{_prefix}/model_core", get_twin_v2 if _prefix == "/api/v2" else get_twin_v1)
-    _add(f"{_prefix}/model_core", post_twin, "POST", 201)
-    _add(f"{_prefix}/nodes", get_nodes)
-    _add(f"{_prefix}/links", get_links)
-    _add(f"{_prefix}/jobs", get_jobs)
-    _add(f"{_prefix}/settings", get_settings)  # type: ignore[arg-type]  # FastAPI makes a response of it
-    for _path in LATER:
-        _add(f"{_prefix}/{_path}", get_later, "POST" if _path.startswith("timeseries") else "GET", 501)
+    add_route(router, f"{_prefix}/model_core", get_twin_v2 if _prefix == "/api/v2" else get_twin_v1)
+    add_route(router, f"{_prefix}/model_core", post_twin, "POST", 201)
+    add_route(router, f"{_prefix}/nodes", get_nodes)
+    add_route(router, f"{_prefix}/links", get_links)
+    add_route(router, f"{_prefix}/jobs", get_jobs)
+    add_route(router, f"{_prefix}/settings", get_settings)  # type: ignore[arg-type]  # FastAPI answers with it

@@ -9,8 +9,9 @@ from streams.domain.decice_fields import Fields
 from streams.encoding import encode_json
 from streams.rulebook import RuleBook
 from streams.web.decice import get_twin_v2, post_twin
+from streams.web.moment import view_at
 from streams.web.posting import ImportQuery, take_document
-from streams.web.state import ERRORS, WorldQuery, caught_up
+from streams.web.state import ERRORS, MomentQuery
 
 router = APIRouter(prefix="/twin/v1/documents", tags=["twin"], responses=ERRORS)
 
@@ -19,9 +20,9 @@ KINDS = ("nodepool", "node", "link", "job")
 
 
 @router.get("/appendix-a")
-async def get_appendix_a(request: Request, query: Annotated[WorldQuery, Query()]) -> Response:
+async def get_appendix_a(request: Request, query: Annotated[MomentQuery, Query()]) -> Response:
     """The twin as a document of D2.2, Appendix A; what that format has no place for is not in it."""
-    view = caught_up(request).view_of(query.world)
+    view = await view_at(request, query.world, query.at)
     rulebook: RuleBook = request.app.state.rulebook
     views = (entity for kind in KINDS for entity in view.entities(kind))
     document = appendix_a_of(views, Fields(rulebook.catalogue, "MiB"))

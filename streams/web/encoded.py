@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from streams.domain.stamp import Stamp, make_stamp
@@ -12,7 +12,9 @@ from streams.encoding import encode_json
 from streams.errors import InvalidMessageError
 from streams.replica.held import Held
 from streams.replica.holdings import Holdings
+from streams.replica.past import PastHeld
 from streams.replica.view import WorldView
+from streams.web.pastbody import encode_past
 
 MAX_CACHED = 20_000
 """[1] Entities whose JSON is kept: some 50 MB. Those beyond are encoded for each answer."""
@@ -74,15 +76,18 @@ class EncodedStates:
         return Snapshot(found_keys, found, stamp)
 
     def _encode(self, world: WorldView, key: bytes, state: Held, where: Where | None) -> Encoded | None:
-        try:
-            view = entity_view(state.decode())
-        except InvalidMessageError as error:
-            world.holdings.count_poisoned(error)
-            return None
-        if where is not None and not where.matches(view):
-            return None
-        times_ms = [metric["observed_at_ms"] for metric in view["metrics"].values()]
-        encoded = Encoded(state, encode_json(view), min(times_ms, default=None), max(times_ms, default=None))
+        if isinstance(state, PastHeld) and not (where and where.terms):
+            tick_ms = state.tick_ms or None
+            encoded = Encoded(state, encode_past(state.entity), tick_ms, tick_ms)
+        else:
+            try:
+                view = entity_view(state.decode())
+            except InvalidMessageError as error:
+                world.holdings.count_poisoned(error)
+                return None
+            if where is not None and not where.matches(view):
+                return None
+            encoded = _encoded(state, view)
         cache = self._cache(world.holdings.owner(key))
         if key in cache or self._has_room():
             cache[key] = encoded
@@ -101,3 +106,8 @@ class EncodedStates:
             if len(cache) > len(holdings.shown):
                 for key in [key for key in cache if key not in holdings.shown]:
                     del cache[key]
+
+
+def _encoded(state: Held, view: dict[str, Any]) -> Encoded:
+    times_ms = [metric["observed_at_ms"] for metric in view["metrics"].values()]
+    return Encoded(state, encode_json(view), min(times_ms, default=None), max(times_ms, default=None))

@@ -14,12 +14,13 @@ from streams.events import InvalidEventError, parse_event
 from streams.events.models import EVENT, AnyEvent
 from streams.events.sender import Sent
 from streams.replica.worlds import LIVE
-from streams.web.live import LiveTwin
+from streams.web.live import LiveTwin, caught_up
+from streams.web.loading import Loads
 from streams.web.models import DryRunAnswer, Model, Problem, SentAnswer
+from streams.web.moment import past_at
 from streams.web.outbox import Outbox
 from streams.web.problems import ProblemError
 from streams.web.resolving import Batch, Resolved
-from streams.web.state import caught_up
 
 MAX_EVENTS = 1_000
 """[1] Events in one request."""
@@ -106,6 +107,10 @@ async def post_events(request: Request, query: Annotated[EventsQuery, Query()]) 
         raise ProblemError(422, "too-many-events", text)
     sent = await send_events(request, wanted)
     outbox: Outbox = request.app.state.sender
+    loads: Loads = request.app.state.loads
+    for one in resolved:
+        if one.load is not None:
+            loads.begin(one.load)
     return JSONResponse({"topic": outbox.topic, "events": [one._asdict() for one in sent]}, 202)
 
 
@@ -178,7 +183,12 @@ async def _resolve(request: Request, events: list[AnyEvent], *, is_batch: bool) 
     twin: LiveTwin = request.app.state.twin
     if any(event.world != LIVE for event in events):
         twin = caught_up(request)
-    batch = Batch(twin, request.app.state.rulebook.catalogue, twin.settings.step_ms)
+    batch = Batch(
+        twin,
+        request.app.state.rulebook.catalogue,
+        twin.settings.step_ms,
+        lambda at_ms: past_at(request, LIVE, at_ms),
+    )
     resolved: list[Resolved] = []
     faults: list[tuple[str, str]] = []
     for number, event in enumerate(events):

@@ -1,4 +1,4 @@
-"""An isolated world that begins as live is now: its creation, and the events that put live's entities in."""
+"""Events that put live's entities, as they are or as they were, into an isolated world."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from streams.domain.catalogue import Catalogue
+from streams.domain.catalogue import Catalogue, Metric
 from streams.domain.keys import split_key
 from streams.domain.stamp import ALIVE, make_stamp
 from streams.encoding import encode_json
@@ -51,17 +51,36 @@ async def from_live(
     body = create.body.model_copy(
         update={"base": "live", "clock_ms": clock_ms, "step_ms": create.body.step_ms or step_ms}
     )
-    events: list[AnyEvent] = [create.model_copy(update={"body": body})]
+    sets = await set_events(create, live, catalogue, clock_ms, "body.base")
+    return [create.model_copy(update={"body": body}), *sets]
+
+
+async def set_events(
+    source: AnyEvent, live: WorldView, catalogue: Catalogue, at_ms: int | None, field: str
+) -> list[AnyEvent]:
+    """Events that set all of live's entities, with their attributes and aligned values.
+
+    Args:
+        source: what they are sent for; their world, sender and time are its, their ids begin with its.
+        live: as it is, or as of a moment.
+        at_ms: [ms since the epoch] by the world's time; None: its clock.
+        field: of the source, named in errors.
+
+    Raises:
+        InvalidEventError: an entity fits in no event.
+    """
     entities: list[dict[str, Any]] = []
+    records = sorted(record for kind in KINDS for record in live.records(kind))
     for place, (key, held) in enumerate(records, start=1):
         if place % SLICE == 0:
             await asyncio.sleep(0)
         entity = _entity(live, key, held, catalogue)
         if entity is not None:
             entities.append(entity)
-    for chunk in _chunks(entities):
+    events: list[AnyEvent] = []
+    for chunk in chunked(entities):
         await asyncio.sleep(0)
-        events.append(_set(create, len(events), chunk, clock_ms))
+        events.append(set_event(source, len(events) + 1, chunk, at_ms, field))
     return events
 
 
@@ -84,20 +103,21 @@ def _entity(live: WorldView, key: bytes, held: Held, catalogue: Catalogue) -> di
             ][:MAX_ATTRIBUTES]
         ),
         "metrics": {
-            name: _within(value, catalogue[name].minimum, catalogue[name].maximum)
+            name: within(value, catalogue[name])
             for name, value in aligned
             if name in catalogue and state["status"] in ALIVE
         },
     }
 
 
-def _within(value: float, minimum: float | None, maximum: float | None) -> float:
+def within(value: float, metric: Metric) -> float:
     """The value without what interpolation rounded beyond the catalogue's range."""
-    value = value if minimum is None else max(value, minimum)
-    return value if maximum is None else min(value, maximum)
+    value = value if metric.minimum is None else max(value, metric.minimum)
+    return value if metric.maximum is None else min(value, metric.maximum)
 
 
-def _chunks(entities: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def chunked(entities: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Entities in groups that fit into one event each."""
     chunk: list[dict[str, Any]] = []
     taken = 0
     for entity in entities:
@@ -111,21 +131,24 @@ def _chunks(entities: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def _set(create: WorldCreate, number: int, chunk: list[dict[str, Any]], clock_ms: int | None) -> EntitySet:
+def set_event(
+    source: AnyEvent, number: int, chunk: list[dict[str, Any]], at_ms: int | None, field: str
+) -> EntitySet:
+    """One event that sets entities; see `set_events`."""
     try:
-        body = SetEntities.model_validate({"entities": chunk, "at_ms": clock_ms or None})
+        body = SetEntities.model_validate({"entities": chunk, "at_ms": at_ms or None})
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"]))
         raise InvalidEventError(
-            "event", [("body.base", f"an entity of live fits in no event: {place}: {fault['msg']}")]
+            "event", [(field, f"an entity of live fits in no event: {place}: {fault['msg']}")]
         ) from None
     return EntitySet(
-        # The same for a creation that is sent again, so that it changes nothing.
-        id=f"{create.id[:MAX_ID]}+{number}",
+        # The same for an event that is sent again, so that it changes nothing.
+        id=f"{source.id[:MAX_ID]}+{number}",
         type="entity.set",
-        world=create.world,
-        at_ms=create.at_ms,
-        sender=create.sender,
+        world=source.world,
+        at_ms=source.at_ms,
+        sender=source.sender,
         body=body,
     )

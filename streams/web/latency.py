@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from streams.domain.latency import Delay, delays, find_devices
-from streams.web.decice import document_of, follows_clock
+from streams.web.decice import document_of
 from streams.web.models import Model
+from streams.web.moment import exactly, follows_clock, moment_of
 from streams.web.problems import ProblemError
-from streams.web.state import ERRORS, WorldQuery
+from streams.web.state import ERRORS, MomentQuery
 
 DEVICES_MAX = 100
 """[1] Devices of one question."""
@@ -18,7 +19,7 @@ DEVICES_MAX = 100
 router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
 
 
-class LatencyQuery(WorldQuery):
+class LatencyQuery(MomentQuery):
     """Parameters of GET /latency."""
 
     devices: str = Field(description="Names or ids, with commas between", min_length=1, max_length=20_000)
@@ -52,7 +53,9 @@ async def get_latency(request: Request, query: Annotated[LatencyQuery, Query()])
     Links have no direction and the first of a pair counts; within a pool the delay is 0; without a link,
     over one that is down, or to an unknown device there is no way: the rules of DECICE's latency filter.
     """
-    document = await document_of(request, query.world)
+    # The same moment for the document and for the ages in it.
+    at_ms = None if query.at is None else moment_of(request, query.world, query.at)
+    document = await document_of(request, query.world, None if at_ms is None else exactly(at_ms))
     names = list(dict.fromkeys(name.strip() for name in query.devices.split(",") if name.strip()))
     if not 0 < len(names) <= DEVICES_MAX:
         text = f"devices: {len(names)} names; 1 to {DEVICES_MAX} are taken"
@@ -61,6 +64,7 @@ async def get_latency(request: Request, query: Annotated[LatencyQuery, Query()])
     pools = [device.pool if device else None for device in found.values()]
     # The time of an isolated world is its own: there ages are as of its newest value.
     now_ms = int(time.time() * 1000) if follows_clock(query.world) else document.updated_ms
+    now_ms = now_ms if at_ms is None else at_ms
     return {
         "world": query.world,
         "devices": {name: device.id if device else None for name, device in found.items()},

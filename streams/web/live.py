@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
+from fastapi import Request
 from prometheus_client import Gauge, Histogram
 
 from streams.domain.near import near_names
@@ -26,6 +27,9 @@ WATCH_S = 1.0
 
 REMEMBERED_CHANGES = 10_000
 """[1] Newest changes whose time from scrape to here is kept for percentiles."""
+
+RETRY_AFTER_S = 2
+"""[s] What a client is told to wait while the replica catches up."""
 
 FRESHNESS = Histogram(
     "twin_web_freshness_seconds",
@@ -154,3 +158,16 @@ class LiveTwin:
     def _note_seen(self, delay_ms: int) -> None:
         self.seen_ms.append(delay_ms)
         FRESHNESS.observe(delay_ms / 1000)
+
+
+def caught_up(request: Request) -> LiveTwin:
+    """The twin of this app, once it has all entities.
+
+    Raises:
+        ProblemError: 503; an answer from half a state would look as if nodes were missing.
+    """
+    twin: LiveTwin = request.app.state.twin
+    reason = twin.why_no_state()
+    if reason is not None:
+        raise ProblemError(503, "not-ready", reason, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return twin

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Status = Literal["up", "degraded", "down", "unknown"]
-Quality = Literal["measured", "interpolated", "held"]
+Quality = Literal["measured", "interpolated", "held", "unknown"]
 
 
 class Model(BaseModel):
@@ -15,12 +15,12 @@ class Model(BaseModel):
 
 
 class Metric(Model):
-    """The newest value of a metric, from its best source that is not silent."""
+    """The newest value of a metric, from its best source that is not silent; of the past: of its tick."""
 
     value: float = Field(description="In the unit of the catalogue")
     observed_at_ms: int = Field(description="[ms since the epoch, UTC] Time of the sample")
-    quality: Quality
-    source: str = Field(description="The source that gave it")
+    quality: Quality = Field(description="unknown: of the past, and the store of history cannot hold it")
+    source: str = Field(description="The source that gave it; history: a closed tick of the past")
 
 
 class Aligned(Model):
@@ -81,7 +81,9 @@ class Entity(Model):
     aligned: Aligned
     features: dict[str, float] = Field(description="Computed values, apart from measurements")
     counts: Counts
-    seen_ms: int = Field(description="[ms since the epoch, UTC] Newest time that the entity was told of")
+    seen_ms: int = Field(
+        description="[ms since the epoch, UTC] When the entity was told of last; of the past: that moment"
+    )
     sources: dict[str, Source] | None = Field(None, description="With full=true")
     origins: dict[str, int] | None = Field(
         None, description="With full=true: newest offset by topic/partition"
@@ -97,7 +99,9 @@ class SnapshotStamp(Model):
     tick_ms: int | None = Field(
         description="[ms since the epoch, UTC] Newest tick that all complete ones closed"
     )
-    clock_ms: int | None = Field(description="[ms since the epoch, UTC] Newest time that any was told of")
+    clock_ms: int | None = Field(
+        description="[ms since the epoch, UTC] Newest time that any was told of; of the past: that moment"
+    )
     complete_share: float | None = Field(
         ge=0, le=1, description="Share of those with samples that are complete"
     )

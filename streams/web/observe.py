@@ -10,11 +10,23 @@ from pydantic import BaseModel
 
 from streams.domain.entity import OUTCOMES
 from streams.events import event_schema
+from streams.web.diff import DiffAnswer
 from streams.web.encoded import EncodedStates, Snapshot
+from streams.web.historymodels import HistoryAnswer
 from streams.web.latency import LatencyAnswer
+from streams.web.live import caught_up
 from streams.web.models import ANSWERS, FreshnessAnswer, LedgerAnswer, Model, SchemasAnswer
 from streams.web.reading import document_schema
-from streams.web.state import ERRORS, WorldQuery, caught_up
+from streams.web.state import ERRORS, WorldQuery
+from streams.web.whymodels import WhyAnswer
+
+MORE: dict[str, type[BaseModel]] = {
+    "latency": LatencyAnswer,
+    "diff": DiffAnswer,
+    "why": WhyAnswer,
+    "history": HistoryAnswer,
+}
+"""Answers whose shapes are beside their routes."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 """Version of JSON Schema."""
@@ -69,8 +81,8 @@ async def get_schemas(query: Annotated[Model, Query()]) -> dict[str, Any]:
     """JSON Schemas of all answers, and of the `event` that is taken; those of Kafka are at /subjects."""
     schemas = {name: schema_of(model) for name, model in ANSWERS.items()}
     documents = {"decice_v2": document_schema("decice-v2"), "appendix_a": document_schema("appendix-a")}
-    more = {"event": {"$schema": DIALECT} | event_schema(), "latency": schema_of(LatencyAnswer)}
-    return {"schemas": schemas | documents | more}
+    event = {"event": {"$schema": DIALECT} | event_schema()}
+    return {"schemas": schemas | documents | event | {name: schema_of(model) for name, model in MORE.items()}}
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:

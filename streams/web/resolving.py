@@ -1,13 +1,14 @@
 """Events that were posted, made such that the worker can do what they say, or refused."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.domain.catalogue import Catalogue
 from streams.domain.resolve import Nobody, Roster, UnresolvedError, resolve
+from streams.domain.times import moment_text
 from streams.errors import InvalidMessageError
 from streams.events import InvalidEventError
 from streams.events.models import (
@@ -17,12 +18,14 @@ from streams.events.models import (
     FaultStart,
     FaultStop,
     WorldCreate,
+    WorldLoad,
 )
 from streams.events.sender import stamped
 from streams.replica.view import WorldView
 from streams.replica.worlds import LIVE, OVERLAY
-from streams.web.fromlive import KINDS, from_live
+from streams.web.fromlive import KINDS, from_live, set_events
 from streams.web.live import LiveTwin
+from streams.web.loading import check_range
 from streams.web.problems import ProblemError
 from streams.web.worlds import faults_of
 
@@ -46,11 +49,13 @@ class Resolved(NamedTuple):
         events: what is sent for it.
         touched: kinds and ids of the entities that it would touch.
         is_whole_world: these are all of its world.
+        load: of which a range of history is to be sent after these.
     """
 
     events: list[AnyEvent]
     touched: Names
     is_whole_world: bool = False
+    load: WorldLoad | None = None
 
 
 @dataclass
@@ -61,11 +66,13 @@ class Batch:
         twin: what is there.
         catalogue: the metrics that there are.
         step_ms: [ms] of a world that begins as live.
+        past: gives live as of a moment [ms since the epoch].
     """
 
     twin: LiveTwin
     catalogue: Catalogue
     step_ms: int
+    past: Callable[[int], Awaitable[WorldView]]
     _rosters: dict[str, Roster] = field(default_factory=dict)
     _dropped: set[str] = field(default_factory=set)
     _faults: dict[tuple[str, str], Names] = field(default_factory=dict)
@@ -84,12 +91,11 @@ class Batch:
         event = stamped(posted)
         if event.world == LIVE:
             return Resolved([event], [])
-        if event.type == "world.load":
-            text = "history is read with the history routes, which come later"
-            raise ProblemError(501, "not-implemented", text, field=f"{place}type")
         if isinstance(event, WorldCreate):
             return await self._create(event, place, is_repeatable=bool(posted.id))
         roster = await self._roster(event.world, place)
+        if isinstance(event, WorldLoad):
+            return await self._load(event, roster, place)
         if isinstance(event, FaultStart):
             return await self._start(event, roster)
         if isinstance(event, EntitySet):
@@ -131,6 +137,21 @@ class Batch:
             roster.set(entity.kind, entity.id, entity.attributes)
             touched.append((entity.kind, entity.id))
         return Resolved(events, touched)
+
+    async def _load(self, event: WorldLoad, roster: Roster, place: str) -> Resolved:
+        """The moment of history that the world begins with; what follows it is sent later (`Loads`)."""
+        check_range(event.body, place)
+        past = await self.past(event.body.from_ms)
+        events = await set_events(event, past, self.catalogue, None, f"{place}body.from_ms")
+        touched: Names = []
+        for one in events:
+            for entity in one.body.entities if isinstance(one, EntitySet) else ():
+                roster.set(entity.kind, entity.id, entity.attributes)
+                touched.append((entity.kind, entity.id))
+        if not touched:
+            text = f"history has no entity of live at {moment_text(event.body.from_ms)}"
+            raise ProblemError(422, "empty-past", text, field=f"{place}body.from_ms")
+        return Resolved(events, touched, load=event if event.body.to_ms is not None else None)
 
     async def _start(self, event: FaultStart, roster: Roster) -> Resolved:
         selector, limit = event.body.selector, event.body.max_entities

@@ -11,17 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from streams.domain.near import near_names
 from streams.domain.where import InvalidWhereError, Where, parse_where
 from streams.encoding import encode_json
+from streams.replica.past import PastView
 from streams.replica.view import WorldView
 from streams.web.encoded import Encoded, EncodedStates
-from streams.web.live import LiveTwin
 from streams.web.models import Entity, Problem, StateAnswer
+from streams.web.moment import view_at
 from streams.web.problems import ProblemError
 
 KINDS = ("cluster", "nodepool", "node", "device", "link", "job", "world")
 """Kinds of entities (DESIGN section 5)."""
-
-RETRY_AFTER_S = 2
-"""[s] What a client is told to wait while the replica catches up."""
 
 CHUNK = 200
 """[1] Entities that are sent at once."""
@@ -46,7 +44,18 @@ class WorldQuery(BaseModel):
     world: str = Field("live", description="Name of the world", max_length=200)
 
 
-class StateQuery(WorldQuery):
+class MomentQuery(WorldQuery):
+    """Parameters of answers that are of now, or of the past."""
+
+    at: str | None = Field(
+        None,
+        description="As of this moment: ISO 8601 with a zone, or -30m; else as it is now",
+        examples=["2026-11-24T03:12:00Z", "-2m"],
+        max_length=64,
+    )
+
+
+class StateQuery(MomentQuery):
     """Filters of GET /state; all that are given must match."""
 
     kind: list[str] = Field([], description="One of these kinds", max_length=20)
@@ -59,7 +68,7 @@ class StateQuery(WorldQuery):
     )
 
 
-class EntityQuery(WorldQuery):
+class EntityQuery(MomentQuery):
     """Parameters of GET /entities/{kind}/{id}."""
 
     full: bool = Field(False, description="With sources, origins and alignment memory")
@@ -67,18 +76,21 @@ class EntityQuery(WorldQuery):
 
 @router.get("/state", response_model=StateAnswer)
 async def get_state(request: Request, query: Annotated[StateQuery, Query()]) -> Response:
-    """A snapshot of all entities, or of those that match.
+    """A snapshot of all entities, or of those that match, now or as of a moment (docs/history.md).
 
     An answer carries an ETag; asked with it as If-None-Match the answer is 304 until something changed.
     """
-    view = caught_up(request).view_of(query.world)
+    view = await view_at(request, query.world, query.at)
     where = _parse_where(query.where)
     tag = f'W/"{request.app.version}-{view.mark()}"'
     if _has_tag(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
-    states: EncodedStates = request.app.state.states
+    # The past has caches of its own, so that it takes no room of what is live.
+    is_past = isinstance(view, PastView)
+    states: EncodedStates = request.app.state.past_states if is_past else request.app.state.states
     snapshot = await states.snapshot(view, _keys(view, query), where)
-    head = b'{"stamp":' + encode_json(snapshot.stamp) + b',"entities":['
+    stamp = view.stamped(snapshot.stamp) if isinstance(view, PastView) else snapshot.stamp
+    head = b'{"stamp":' + encode_json(stamp) + b',"entities":['
     size = (
         len(head)
         + sum(len(entity.body) for entity in snapshot.entities)
@@ -96,18 +108,20 @@ async def get_state(request: Request, query: Annotated[StateQuery, Query()]) -> 
 async def get_entity(
     request: Request, kind: str, id: str, query: Annotated[EntityQuery, Query()]
 ) -> Response:
-    """One entity; its id is percent-encoded in the path."""
-    view = caught_up(request).view_of(query.world)
+    """One entity, now or as of a moment; its id is percent-encoded in the path."""
+    view = await view_at(request, query.world, query.at)
     _check_kind(view, kind, "kind")
     found = view.find(kind, id)
     if found is None:
         near = near_names(id, view.ids(kind))
-        detail = f"there is no {kind} {id!r} in world {view.world}"
+        then = f" as of {query.at}" if query.at else ""
+        detail = f"there is no {kind} {id!r} in world {view.world}{then}"
         detail += f"; did you mean {', '.join(near)}?" if near else ""
         raise ProblemError(404, "unknown-entity", detail, field="id", near=near)
     held = found[1]
     # With a checksum: versions begin anew in a world that is made again under its name.
-    tag = f'W/"{held.epoch}-{held.version}-{crc32(held.value):08x}-{int(query.full)}"'
+    past = f"-{view.at_ms}" if isinstance(view, PastView) else ""
+    tag = f'W/"{held.epoch}-{held.version}-{crc32(held.value):08x}-{int(query.full)}{past}"'
     if _has_tag(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     try:
@@ -117,19 +131,6 @@ async def get_entity(
             404, "unknown-entity", f"the record of {kind} {id!r} is unreadable", field="id"
         ) from None
     return Response(encode_json(entity), media_type=JSON, headers={"ETag": tag, "Cache-Control": "no-cache"})
-
-
-def caught_up(request: Request) -> LiveTwin:
-    """The twin of this app, once it has all entities.
-
-    Raises:
-        ProblemError: 503; an answer from half a state would look as if nodes were missing.
-    """
-    twin: LiveTwin = request.app.state.twin
-    reason = twin.why_no_state()
-    if reason is not None:
-        raise ProblemError(503, "not-ready", reason, headers={"Retry-After": str(RETRY_AFTER_S)})
-    return twin
 
 
 def _check_kind(view: WorldView, kind: str, field: str) -> None:

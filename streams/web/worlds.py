@@ -12,8 +12,9 @@ from streams.replica.held import Held
 from streams.replica.holdings import Holdings
 from streams.replica.overlay import Overlay
 from streams.replica.worlds import LIVE
+from streams.web.live import caught_up
 from streams.web.models import Model, WorldsAnswer
-from streams.web.state import ERRORS, caught_up
+from streams.web.state import ERRORS
 
 SLICE = 50
 """[1] Records that are decoded before others get the event loop: about 3 ms."""

@@ -214,19 +214,6 @@ async def test_an_unknown_world_is_named(client: Client, path: str) -> None:
     assert (answer.status, answer.json["field"]) == (404, "world")
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
-async def test_history_is_not_there_yet(client: Client, prefix: str) -> None:
-    answers = [
-        await client.get(f"{prefix}/past_snapshots/"),
-        await client.get(f"{prefix}/past_snapshots/2026-01-01T00:00:00+00:00"),
-        await post(client, f"{prefix}/timeseries/read_record/", {}),
-        await post(client, f"{prefix}/timeseries/write_record/", []),
-    ]
-
-    assert {answer.status for answer in answers} == {501}
-    assert all(answer.headers["Content-Type"] == "application/problem+json" for answer in answers)
-
-
 async def test_latency_is_the_sum_of_delays_between_pools(client: Client) -> None:
     answer = await client.get("/twin/v1/latency?devices=cam-1,d1", "latency")
 

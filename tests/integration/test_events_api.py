@@ -209,11 +209,11 @@ async def test_imports_are_not_posted_as_events(client: Client) -> None:
     assert (answer.status, answer.json["field"]) == (422, "type")
 
 
-async def test_history_is_not_there_yet(client: Client) -> None:
+async def test_history_is_loaded_only_where_it_is_kept(client: Client) -> None:
     answer = await post(client, event("world.load", "w1", {"from_ms": 1}))
 
-    assert answer.status == 501
-    assert answer.json["type"] == "urn:decice-twin:not-implemented"
+    assert answer.status == 503
+    assert answer.json["type"] == "urn:decice-twin:no-history"
 
 
 @pytest.mark.parametrize("query", ["", "?dry_run=true"])

@@ -13,8 +13,9 @@ import pytest
 from streams.domain.sink import check_columns
 from streams.errors import InvalidMessageError, SettingsError, StoreError
 from streams.records import Tick
-from streams.stores import duckdb as module
-from streams.stores.duckdb import DuckStore, parse_path, read_file
+from streams.stores import Selection, duckdb_file, duckdb_tables
+from streams.stores.duckdb import DuckStore, parse_path
+from streams.stores.duckdb_file import read_file
 
 
 def tick_of(values: dict[str, float], *, id: str = "ws01", at_ms: int = 5_000, changes: int = 0) -> Tick:
@@ -60,8 +61,8 @@ async def test_values_and_changes_are_rows(store: DuckStore, tmp_path: Path) -> 
 
     assert refusals == []
     assert rows_of(tmp_path, "SELECT * FROM tick ORDER BY metric") == [
-        ("live", "node", "ws01", "1", 5_000, "load1", 0.5, 1, False),
-        ("live", "node", "ws01", "1", 5_000, "power_watts", 90.0, 1, False),
+        ("live", "node", "ws01", "1", 5_000, "load1", 0.5, 1, False, True),
+        ("live", "node", "ws01", "1", 5_000, "power_watts", 90.0, 1, False, True),
     ]
     assert rows_of(tmp_path, "SELECT * FROM entity_state") == [
         ("live", "node", "ws01", "1", 5_000, "up", "", "{}", False, False)
@@ -89,6 +90,61 @@ async def test_a_value_that_is_no_number_is_left_out(store: DuckStore, tmp_path:
     assert rows_of(tmp_path, "SELECT id, metric FROM tick") == [("ws01", "load5")]
 
 
+async def test_rows_move_on_sorted_by_entity_and_are_still_replaced(
+    store: DuckStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = ((duckdb_tables.NEW, 3, duckdb_tables.PART), (duckdb_tables.PART, 8, duckdb_tables.SORTED))
+    monkeypatch.setattr(duckdb_tables, "LEVELS", levels)
+    for turn in range(7):
+        items = [store.convert(tick_of({"load1": turn}, id=id, at_ms=turn * 5_000)) for id in ("b", "a")]
+        await store.write(items[0] + items[1])
+
+    await store.write(store.convert(tick_of({"load1": 9.0}, id="a", at_ms=0)))
+
+    assert rows_of(tmp_path, "SELECT id, tick_ms // 5_000 FROM tick_sorted") == [
+        *(("a", turn) for turn in (1, 2, 3)),
+        *(("b", turn) for turn in (0, 1, 2, 3)),
+    ]
+    assert rows_of(tmp_path, "SELECT id, tick_ms // 5_000 FROM tick_part") == [
+        *(("a", 4), ("a", 5), ("b", 4), ("b", 5)),
+        *(("a", 0), ("a", 6), ("b", 6)),
+    ]
+    assert rows_of(tmp_path, "SELECT value FROM tick WHERE id = 'a' AND tick_ms = 0") == [(9.0,)]
+    assert rows_of(tmp_path, "SELECT count(*) FROM tick") == [(14,)]
+
+
+async def test_a_file_of_an_earlier_version_is_converted(store: DuckStore, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    with duckdb.connect(str(tmp_path / "new" / "history.duckdb")) as old:
+        old.execute(
+            "CREATE TABLE tick (world VARCHAR, kind VARCHAR, id VARCHAR, nodepool VARCHAR, tick_ms BIGINT,"
+            " metric VARCHAR, value DOUBLE, quality UTINYINT, simulated BOOLEAN)"
+        )
+        old.execute(
+            "CREATE TABLE entity_state (world VARCHAR, kind VARCHAR, id VARCHAR, nodepool VARCHAR,"
+            " at_ms BIGINT, status VARCHAR, reason VARCHAR, attributes VARCHAR, removed BOOLEAN,"
+            " simulated BOOLEAN)"
+        )
+        old.execute("INSERT INTO entity_state VALUES ('live','node','a','1',1,'up','','{}',false,false)")
+        for metric, place in (("load5", 5), ("load1", 1)):
+            old.execute(
+                "INSERT INTO tick SELECT 'live', 'node', 'a', '1', number * 3_600_000, $1, number + $2 / 10,"
+                " number % 3, false FROM range(30) numbers(number) WHERE number < 20 OR $1 = 'load1'",
+                [metric, place],
+            )
+        before = old.execute("SELECT * FROM tick ORDER BY tick_ms, metric").fetchall()
+
+    await store.prepare()
+    await store.prepare()
+
+    after = rows_of(tmp_path, "SELECT * FROM tick ORDER BY tick_ms, metric")
+    assert after == [(*row, None) for row in before]
+    assert rows_of(tmp_path, "SELECT count(*) FROM shape") == [(2,)]
+    assert [len(one.values) for one in await store.read(Selection(0, 10**9))] == [30, 20]
+    assert [tick.complete for tick in await store.read_ticks(Selection(0, 10**9))] == [None]
+    assert len(await store.read_changes(Selection(0, 10), newest=True)) == 1
+
+
 async def test_names_that_are_not_there_are_refused(store: DuckStore) -> None:
     tick = tick_of({"load1": 1.0})
     tick["metrics"] = [3]
@@ -97,26 +153,31 @@ async def test_names_that_are_not_there_are_refused(store: DuckStore) -> None:
         store.convert(tick)
 
 
-async def test_rows_past_the_retention_are_deleted(tmp_path: Path) -> None:
+async def test_rows_past_the_retention_are_deleted_but_the_change_that_is_in_force(tmp_path: Path) -> None:
     now_s = 10 * 86_400.0
     store = DuckStore(tmp_path / "new" / "history.duckdb", retention_d=1, wall_s=lambda: now_s)
-    for age_d in (0.5, 2.0):
-        await store.write(
-            store.convert(tick_of({"load1": age_d}, at_ms=int((10 - age_d) * 86_400_000), changes=1))
-        )
+    for age_d in (3.0, 2.0, 0.5):
+        at_ms = int((10 - age_d) * 86_400_000)
+        await store.write(store.convert(tick_of({"load1": age_d}, at_ms=at_ms, changes=1)))
+    gone = tick_of({"load1": 3.0}, id="ws02", at_ms=7 * 86_400_000, changes=1)
+    gone["change_removed"] = [True]
+    await store.write(store.convert(gone))
     now_s += 3_601
 
     await store.write(store.convert(tick_of({"load1": 0.0}, at_ms=int(now_s * 1000))))
 
     await store.close()
     assert rows_of(tmp_path, "SELECT value FROM tick ORDER BY 1") == [(0.0,), (0.5,)]
-    assert rows_of(tmp_path, "SELECT count(*) FROM entity_state") == [(1,)]
+    assert rows_of(tmp_path, "SELECT id, 10 - at_ms / 86_400_000 FROM entity_state ORDER BY at_ms") == [
+        ("ws01", 2.0),
+        ("ws01", 0.5),
+    ]
 
 
 async def test_another_process_reads_between_two_writes(store: DuckStore, tmp_path: Path) -> None:
     await store.write(store.convert(tick_of({"load1": 0.5})))
     script = (
-        "import sys; from pathlib import Path; from streams.stores.duckdb import read_file\n"
+        "import sys; from pathlib import Path; from streams.stores.duckdb_file import read_file\n"
         "with read_file(Path(sys.argv[1])) as connection:\n"
         "    print(connection.execute('SELECT value FROM tick').fetchall())"
     )
@@ -144,7 +205,7 @@ async def test_a_file_that_is_kept_open_is_a_store_that_is_away(
     store: DuckStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.prepare()
-    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(duckdb_file, "LOCK_WAIT_S", 0.1)
     script = (
         "import duckdb, sys\n"
         "connection = duckdb.connect(sys.argv[1])\n"

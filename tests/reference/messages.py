@@ -95,6 +95,7 @@ def _message(
         "times_ms": [],
         "event_id": "",
         "body": "",
+        "lane": -1,
     }
 
 

@@ -88,9 +88,10 @@ def new_partition(step_ms: int) -> Partition:
 class Worker:
     """A worker of one partition: it computes a batch, sends its ticks, writes its states, and commits."""
 
-    def __init__(self, log: list[Observation], step_ms: int) -> None:
+    def __init__(self, log: list[Observation], step_ms: int, world: str = "live") -> None:
         self.log = log
         self.step_ms = step_ms
+        self.world = world
         self.committed = 0
         self.outcome = Outcome()
         self.start(0)
@@ -120,17 +121,17 @@ class Worker:
                 ticks.rows += changes.ticks.rows
                 ticks.changes += changes.ticks.changes
         if ticks is not None:
-            for record in ticks.records("live", EPOCH):
+            for record in ticks.records(self.world, EPOCH):
                 self.outcome.add(load_codec("tick").decode(load_codec("tick").encode(record)))
         self.write(changed, written)
         self.committed = end
 
     def write(self, changed: Iterable[str], written: int | None) -> None:
         """Writes the changed records, the ledger first and removals last."""
-        order = sorted(changed, key=lambda key: (key != LEDGER_KEY, key not in self.states, key))
+        order = sorted(changed, key=lambda key: ("/_ledger/" not in key, key not in self.states, key))
         for place, key in enumerate(order):
             if written is not None and not written >> place & 1:
-                if key == LEDGER_KEY:
+                if "/_ledger/" in key:
                     return
                 continue
             if key in self.states:
@@ -147,9 +148,11 @@ def run(log: list[Observation], step_ms: int, batch: int = 1) -> Outcome:
     return worker.outcome
 
 
-def run_with_crashes(log: list[Observation], step_ms: int, crashes: list[Crash]) -> Outcome:
+def run_with_crashes(
+    log: list[Observation], step_ms: int, crashes: list[Crash], world: str = "live"
+) -> Outcome:
     """A run in which the worker dies several times, each time with some records of its last batch written."""
-    worker = Worker(log, step_ms)
+    worker = Worker(log, step_ms, world)
     for crash in crashes:
         for _ in range(crash.after // crash.batch):
             worker.batch(crash.batch)

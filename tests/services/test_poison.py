@@ -95,7 +95,11 @@ async def test_poisoned_messages_end_in_the_dead_letters_and_nothing_else_is_los
     assert (code, len(out.splitlines())) == (0, len(sent) + 1), err
 
 
-async def test_record_that_grows_too_large_keeps_what_it_had(settings: Settings, role: StartRole) -> None:
+async def test_record_that_grows_too_large_keeps_what_it_had(
+    make_settings: MakeSettings, role: StartRole
+) -> None:
+    # Its samples are of 1970, and the clock is not to remove what they are of.
+    settings = await make_settings(remove_after_s=4e9)
     worker = await role("worker", settings)
     home = partition_of(KEY, settings.partitions)
     small = _observation(origin_offset=1, ids=["poisoned"], attributes=[{"rack": "r1"}])

@@ -20,7 +20,8 @@ from urllib3.exceptions import HTTPError
 from streams.errors import StoreError
 from streams.kafka import client_options
 from streams.settings import Settings
-from streams.stores.influx import InfluxAddress, InfluxStore, parse_address
+from streams.stores.influx import InfluxStore
+from streams.stores.influx_client import InfluxAddress, parse_address
 from tests.closed_ticks import METRICS, dead_letters, producer_of, send, ticks_of, value_of
 from tests.services.conftest import MakeSettings, StartRole
 from tests.services.stack.kafka.certificates import CA_FILE, KEY_STORE
@@ -30,6 +31,12 @@ STACK = Path(__file__).parent / "stack"
 
 NODES = 30
 """[1] In each message of the outage: enough for all that the sink may hold to be full before its end."""
+
+FIELDS = len(METRICS) + 2
+"""[1] Of a row: its values, whether it is complete, and its qualities."""
+
+CHANGE_FIELDS = 3
+"""[1] Of a change without a reason."""
 
 NASTY = ["plain", "a b", "a,b", "a=b", 'a"b', "a\\b", "a\\,b", "ä漢", "%d%", "#x", "a\nb", "ends\\"]
 """Ids with all that line protocol escapes."""
@@ -131,7 +138,7 @@ async def test_ticks_are_in_influxdb_as_they_were_closed(
                 await send(producer, sink_settings, tick, partition)
     sink = await role("sink", sink_settings)
 
-    values = await bucket.has(sink_settings.partitions * len(NASTY) * (20 * len(METRICS) + 4))
+    values = await bucket.has(sink_settings.partitions * len(NASTY) * (20 * FIELDS + CHANGE_FIELDS))
 
     for partition in range(sink_settings.partitions):
         for node, id in enumerate(NASTY):
@@ -141,7 +148,7 @@ async def test_ticks_are_in_influxdb_as_they_were_closed(
                 assert values[shown, name, at_ms] == value_of(metric, node, at_ms)
             assert values[shown, "attributes", begin_ms] == '{"arch": "x86_64"}'
             assert values[shown, "removed", begin_ms] is False
-    assert len(values) == sink_settings.partitions * len(NASTY) * (20 * len(METRICS) + 4)
+    assert len(values) == sink_settings.partitions * len(NASTY) * (20 * FIELDS + CHANGE_FIELDS)
     assert await sink.stop() == 0
     assert sink_settings.token
     assert sink_settings.token.get_secret_value() not in sink.tail(10_000)
@@ -154,7 +161,7 @@ async def test_refused_lines_are_dead_letters_and_the_rest_is_kept(
     begin_ms = now_ms()
     async with producer_of(sink_settings) as producer:
         await send(producer, sink_settings, ticks_of(["first"], begin_ms))
-        await bucket.has(len(METRICS))
+        await bucket.has(FIELDS)
         # A field has one type in a shard for ever.
         line = f'other,node_id=x odd="text" {begin_ms}'
         with bucket.client.write_api(write_options=SYNCHRONOUS) as api:
@@ -166,7 +173,7 @@ async def test_refused_lines_are_dead_letters_and_the_rest_is_kept(
         await send(producer, sink_settings, b"poison", 2)
         await send(producer, sink_settings, ticks_of(["last"], begin_ms), 1)
 
-        values = await bucket.has(4 + 2 * 3 + 4 + 1)
+        values = await bucket.has(FIELDS + 2 * (FIELDS - 1) + FIELDS + 1)
 
     letters = {letter["reason"]: letter for letter in await dead_letters(sink_settings, 3)}
     assert set(letters) == {"field_type_conflict", "beyond_retention", "framing"}
@@ -178,7 +185,7 @@ async def test_refused_lines_are_dead_letters_and_the_rest_is_kept(
         b"other,node_id=b,nodepool_id=1,simulated=false,world=live",
     ]
     assert "already exists as type string" in conflict["error"]
-    assert len(letters["beyond_retention"]["value"].split(b"\n")) == 3
+    assert len(letters["beyond_retention"]["value"].split(b"\n")) == 4
     assert {id for id, _, _ in values} == {"first", "a", "b", "last", "x"}
     await until(
         lambda: _has_committed(sink_settings, 1, 3), 20.0, "the offsets behind the bad lines are committed"
@@ -192,14 +199,14 @@ async def test_buckets_and_task_are_there(sink_settings: Settings, bucket: Influ
         for turn in range(60):
             await send(producer, sink_settings, ticks_of(["a"], begin_ms + turn * 5_000, changed=turn == 0))
     await role("sink", sink_settings)
-    await bucket.has(60 * len(METRICS) + 4)
+    await bucket.has(60 * FIELDS + CHANGE_FIELDS)
 
     flux = await until(lambda: _task(bucket), 20.0, "the task")
 
     # The task itself runs every five minutes; here its text is run once, as InfluxDB would.
     await asyncio.to_thread(bucket.client.query_api().query, flux.partition("\n\n")[2])
     coarse = Influx(sink_settings, f"{bucket.bucket}_5m")
-    values = await coarse.has(len(METRICS) + 4)
+    values = await coarse.has(len(METRICS) + CHANGE_FIELDS)
     mean = sum(value_of(2, 0, begin_ms + turn * 5_000) for turn in range(60)) / 60
     assert values["a", "mem_total_bytes", begin_ms] == pytest.approx(mean)
     assert values["a", "status", begin_ms] == "up"
@@ -319,7 +326,7 @@ async def test_tls_is_verified(sink_settings: Settings, bucket: Influx) -> None:
             finally:
                 await store.close()
 
-    assert len(await bucket.has(len(METRICS))) == len(METRICS)
+    assert len(await bucket.has(FIELDS)) == FIELDS
 
 
 @contextlib.asynccontextmanager

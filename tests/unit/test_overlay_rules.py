@@ -65,7 +65,7 @@ def test_fault_starts_and_ends_with_the_clock(case: Case) -> None:
 
     case.clock(9_000)
     assert KEY not in case.states
-    assert case.changes[-1]["removed"]
+    assert (case.changes[-1]["removed"], case.changes[-1]["reason"]) == (True, "")
     assert not [key for key in case.states if "/_fault/" in key]
 
 
@@ -329,7 +329,7 @@ def test_attributes_alone_are_told(case: Case) -> None:
 
 def test_hidden_entity_is_told_as_removed_and_closes_no_ticks(case: Case) -> None:
     case.tell("entity.remove", OVER, at=6_000, entities=[{"kind": "node", "id": "a"}])
-    assert case.changes[-1]["removed"]
+    assert (case.changes[-1]["removed"], case.changes[-1]["reason"]) == (True, "hidden")
 
     case.live(10_000, power_watts=300.0, load1=3.0)
 

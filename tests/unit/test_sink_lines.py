@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.domain.sink import MAX_EPOCHS, MAX_SHAPES, Epochs, LineFormat, to_lines
+from streams.domain.sink import MAX_EPOCHS, MAX_SHAPES, Epochs, LineFormat, as_stored, to_lines
 from streams.errors import InvalidMessageError
 from streams.records import Tick
 
@@ -25,7 +25,7 @@ Line = tuple[str, list[tuple[str, str]], list[tuple[str, Any]], int]
 def tick_of(
     rows: list[dict[str, Any]], changes: list[dict[str, Any]] | None = None, world: str = "live"
 ) -> Tick:
-    """A tick of rows {kind, id, pool, at_ms, simulated, values} and changes {kind, id, …}."""
+    """A tick of rows {kind, id, pool, at_ms, simulated, complete, values, qualities} and changes {…}."""
     names = sorted({name for row in rows for name in row["values"]})
     tick: Any = {"world": world, "epoch": 1, "names": names}
     tick |= {column: [] for column in Tick.__annotations__ if column not in tick}
@@ -35,12 +35,12 @@ def tick_of(
         tick["pools"].append(row.get("pool", ""))
         tick["ticks_ms"].append(row.get("at_ms", 5_000))
         tick["simulated"].append(row.get("simulated", False))
-        tick["complete"].append(True)
+        tick["complete"].append(row.get("complete", True))
         tick["versions"].append(1)
         tick["sizes"].append(len(row["values"]))
         tick["metrics"] += [names.index(name) for name in row["values"]]
         tick["values"] += row["values"].values()
-        tick["qualities"] += [0] * len(row["values"])
+        tick["qualities"] += row.get("qualities", [0] * len(row["values"]))
     defaults = {
         "status": "up",
         "reason": "",
@@ -114,16 +114,43 @@ def as_string(text: str) -> str:
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def test_a_row_is_one_line_for_each_measurement() -> None:
-    values = {"cpu_usage_percent": 31.25, "mem_usage_percent": 70.0, "mem_total_bytes": 64e9, "beard_cm": 0.1}
+def values_in(lines: list[str]) -> list[list[tuple[str, Any]]]:
+    """The fields of the lines that hold values."""
+    return [parse(line)[2] for line in lines if not line.startswith("tick,")]
 
-    lines = to_lines(tick_of([{"values": values, "pool": "1", "at_ms": 1_751_552_580_000}]), FIELDS)
+
+def test_a_row_is_one_line_for_each_measurement_and_one_of_the_tick() -> None:
+    values = {"cpu_usage_percent": 31.25, "mem_usage_percent": 70.0, "mem_total_bytes": 64e9, "beard_cm": 0.1}
+    row: dict[str, Any] = {"values": values, "pool": "1", "qualities": [1, 0, 2, 0]}
+
+    lines = to_lines(tick_of([row | {"at_ms": 1_751_552_580_000}]), FIELDS)
 
     tags = "node_id=ws01,nodepool_id=1,simulated=false,world=live"
     assert lines == [
         f"cpu_usage,{tags} cpu_usage_percent=31.25 1751552580000",
         f"memory_usage,{tags} mem_usage_percent=70.0,mem_total_bytes=64000000000.0 1751552580000",
         f"other,{tags} beard_cm=0.1 1751552580000",
+        f'tick,{tags} complete=true,quality="0120" 1751552580000',
+    ]
+
+
+def test_a_tick_that_is_not_complete_says_so() -> None:
+    (_, line) = to_lines(tick_of([{"values": {"load1": 1.0}, "complete": False}]), FIELDS)
+
+    assert parse(line)[2] == [("complete", False), ("quality", "0")]
+
+
+def test_qualities_are_in_order_of_names_whatever_the_order_of_the_row() -> None:
+    rows: list[dict[str, Any]] = [
+        {"values": {"load1": 1.0, "load5": 5.0, "load15": 15.0}, "qualities": [0, 1, 2]},
+        {"values": {"load5": 5.0, "load1": math.nan, "load15": 15.0}, "qualities": [1, 0, 2]},
+    ]
+
+    lines = to_lines(tick_of(rows), FIELDS)
+
+    assert [parse(line)[2][1] for line in lines if line.startswith("tick")] == [
+        ("quality", "021"),
+        ("quality", "21"),
     ]
 
 
@@ -138,18 +165,19 @@ def test_a_change_is_a_line_of_entity_state() -> None:
     ]
 
 
-def test_a_removal_has_an_empty_status() -> None:
+def test_empty_texts_of_a_change_are_left_out() -> None:
     (line,) = to_lines(tick_of([], [{"status": "", "removed": True}]), FIELDS)
 
-    assert dict(parse(line)[2]) == {"attributes": "{}", "reason": "", "removed": True, "status": ""}
+    assert parse(line)[2] == [("attributes", "{}"), ("removed", True)]
 
 
 def test_a_nodepool_has_its_tag_once() -> None:
-    (line,) = to_lines(
+    lines = to_lines(
         tick_of([{"kind": "nodepool", "id": "1", "pool": "1", "values": {"load1": 1.0}}]), FIELDS
     )
 
-    assert parse(line)[1] == [("nodepool_id", "1"), ("simulated", "false"), ("world", "live")]
+    for line in lines:
+        assert parse(line)[1] == [("nodepool_id", "1"), ("simulated", "false"), ("world", "live")]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -158,13 +186,14 @@ def test_a_value_that_is_no_number_is_left_out_and_breaks_nothing(bad: float) ->
 
     lines = to_lines(tick_of(rows), FIELDS)
 
-    assert [parse(line)[2] for line in lines] == [[("load5", 2.0)]]
+    assert values_in(lines) == [[("load5", 2.0)]]
+    assert [parse(line)[2] for line in lines[1:]] == [[("complete", True), ("quality", "0")]]
 
 
 def test_values_whose_sum_overflows_are_kept() -> None:
-    (line,) = to_lines(tick_of([{"values": {"load1": 1.7e308, "load5": 1.7e308}}]), FIELDS)
+    lines = to_lines(tick_of([{"values": {"load1": 1.7e308, "load5": 1.7e308}}]), FIELDS)
 
-    assert parse(line)[2] == [("load1", 1.7e308), ("load5", 1.7e308)]
+    assert parse(lines[0])[2] == [("load1", 1.7e308), ("load5", 1.7e308)]
 
 
 def test_a_row_without_values_has_no_line() -> None:
@@ -181,6 +210,10 @@ def test_a_row_without_values_has_no_line() -> None:
         ("metrics", []),
         ("metrics", [7]),
         ("metrics", [-1]),
+        ("qualities", []),
+        ("qualities", [10]),
+        ("qualities", [-1]),
+        ("complete", []),
         ("change_removed", [True]),
     ],
 )
@@ -238,13 +271,16 @@ def test_every_line_reads_back(rows: list[dict[str, Any]], changes: list[dict[st
         for name, value in row["values"].items():
             measurement, field = FIELDS.get(name, ("other", name))
             groups.setdefault(measurement, []).append((as_key(field), value))
+        if groups:
+            groups["tick"] = [("complete", True), ("quality", "0" * len(row["values"]))]
         expected += [
             (name, tags(row, world), fields, row.get("at_ms", 5_000)) for name, fields in groups.items()
         ]
     for change in changes:
-        texts = [(name, as_string(change[name])) for name in ("attributes", "reason")]
-        more = [("removed", change["removed"]), ("status", as_string(change["status"]))]
-        expected.append(("entity_state", tags(change, world), texts + more, change["at_ms"]))
+        told = [(name, as_string(change[name])) for name in ("attributes", "reason") if change[name]]
+        told += [("removed", change["removed"])]
+        told += [("status", as_string(change["status"]))] if change["status"] else []
+        expected.append(("entity_state", tags(change, world), told, change["at_ms"]))
     assert found == expected
 
 
@@ -256,12 +292,17 @@ def tags(entity: dict[str, Any], world: str) -> list[tuple[str, str]]:
     return [(as_key(key), as_key(value)) for key, value in sorted(wanted.items()) if value]
 
 
+@given(text=texts)
+def test_what_a_key_becomes_is_known_before_it_is_read(text: str) -> None:
+    assert as_stored(text) == as_key(text)
+
+
 def test_more_shapes_than_are_remembered_are_written_too() -> None:
     writer = LineFormat({})
 
     for number in range(MAX_SHAPES + 2):
-        (line,) = writer.to_lines(tick_of([{"values": {f"metric_{number}": 1.0}}]))
-        assert parse(line)[2] == [(f"metric_{number}", 1.0)]
+        lines = writer.to_lines(tick_of([{"values": {f"metric_{number}": 1.0}}]))
+        assert values_in(lines) == [[(f"metric_{number}", 1.0)]]
 
 
 def test_what_follows_a_newer_epoch_is_stale() -> None:

@@ -58,3 +58,11 @@ def test_each_world_has_its_own_messages() -> None:
     assert rows.worlds() == ["live", "live~plan"]
     assert [record["ids"] for record in rows.records("live~plan", 1)] == [["ws01"]]
     assert [record["ids"] for record in rows.records("live", 1)] == [[]]
+
+
+def test_a_removal_may_have_a_reason() -> None:
+    rows = TickRows()
+    rows.add_change(make_state(status_reason="silent"), NOW_MS, removed=True, reason="hidden")
+    rows.add_change(make_state(status_reason="silent"), NOW_MS, reason="hidden")
+
+    assert [change["reason"] for change in rows.changes] == ["hidden", "silent"]

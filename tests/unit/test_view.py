@@ -151,3 +151,24 @@ def test_a_view_can_be_changed_without_changing_the_record() -> None:
 
     assert state["scenario"] is not None
     assert state["scenario"]["faults"] == ["f1"]
+
+
+def test_values_of_the_past_have_the_quality_of_their_tick() -> None:
+    state = make_state(
+        source_names=["history"],
+        head_names=["cpu_usage_percent", "load1"],
+        head_sources=[0, 0],
+        head_forms=[0, 0],
+        head_values=[1.0, NAN],
+        head_times_ms=[5, 5],
+        head_rates=[NAN, NAN],
+        head_sums=[NAN, NAN],
+        aligned_names=["cpu_usage_percent", "load1"],
+        aligned_values=[1.0, NAN],
+        aligned_qualities=[2, 3],
+    )
+
+    view = entity_view(state)
+
+    assert {name: one["quality"] for name, one in view["metrics"].items()} == {"cpu_usage_percent": "held"}
+    assert view["aligned"]["qualities"]["load1"] == "unknown"

@@ -1,4 +1,4 @@
-"""Real Kafka, InfluxDB, Prometheus and node_exporter on this machine, without a container engine.
+"""Real Kafka, Prometheus, node_exporter and history stores on this machine, without a container engine.
 
 `python3 tests/services/stack start` (or `make services`) gets, builds and starts them; `--help` lists the
 other commands. What it writes is in the checkout's `.services`, ignored by git and open to its owner alone:

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace, names: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 tests/services/stack",
-        description="Real Kafka, InfluxDB, Prometheus and node_exporter for the tests.",
+        description="Real Kafka, Prometheus, node_exporter and history stores for the tests.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, text in {

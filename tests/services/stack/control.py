@@ -5,7 +5,7 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from . import process, tools
 from .errors import StackError
 from .influxdb import BUCKET, INFLUXDB, ORG
 from .kafka import KAFKA
+from .kairosdb import KAIROSDB
 from .layout import (
     CHECKOUT,
     ENV_FILE,
@@ -24,11 +25,23 @@ from .layout import (
     wipe_root,
     write_private,
 )
-from .prometheus import NODE_EXPORTER, PROMETHEUS
+from .prometheus import NODE_EXPORTER, PROMETHEUS, PROMETHEUS_HISTORY
 from .remembered import Remembered, choose_ports, is_free, recall, remember
 from .service import Service
+from .victoriametrics import VICTORIAMETRICS
 
-SERVICES = {service.name: service for service in (KAFKA, INFLUXDB, NODE_EXPORTER, PROMETHEUS)}
+SERVICES = {
+    service.name: service
+    for service in (
+        KAFKA,
+        INFLUXDB,
+        NODE_EXPORTER,
+        PROMETHEUS,
+        PROMETHEUS_HISTORY,
+        VICTORIAMETRICS,
+        KAIROSDB,
+    )
+}
 
 HEALTH_TIMEOUT_S = 90.0
 """[s] Kafka needs about 4 s on idle cores; the rest is for a machine that also builds or tests."""
@@ -45,9 +58,7 @@ def install(names: Collection[str] = tuple(SERVICES)) -> None:
     make_root()
     services = [SERVICES[name] for name in names]
     tools.obtain({tool for service in services for tool in service.tools()})
-    with ThreadPoolExecutor() as pool:
-        for job in [pool.submit(service.build) for service in services]:
-            job.result()
+    _side_by_side(lambda service: service.build(), services)
 
 
 def start(names: Collection[str] = tuple(SERVICES)) -> None:
@@ -59,8 +70,7 @@ def start(names: Collection[str] = tuple(SERVICES)) -> None:
     began = time.monotonic()
     remembered = _recall_or_choose(names)
     fresh = [SERVICES[name] for name in names if not _resume(name)]
-    for service in fresh:
-        _launch(service, remembered)
+    _side_by_side(lambda service: _launch(service, remembered), fresh)
     deadline = time.monotonic() + HEALTH_TIMEOUT_S
     for name in names:
         _wait_until_healthy(SERVICES[name], remembered, deadline)
@@ -127,18 +137,22 @@ def status(names: Collection[str] = tuple(SERVICES)) -> bool:
 
 
 def _recall_or_choose(names: Collection[str]) -> Remembered:
-    """Return the remembered ports and secrets.
+    """Return the remembered ports and secrets, with ports for what was not there when they were chosen.
 
     While none of the services runs, a port that another program took meanwhile is chosen anew.
     """
     all_ports = [port for service in SERVICES.values() for port in service.port_names]
     remembered = recall() or Remembered(ports={})
-    if any(process.find(name) for name in SERVICES):
+    kept = remembered.ports
+    running = any(process.find(name) for name in SERVICES)
+    if not running:
+        kept = {name: port for name, port in kept.items() if is_free(port)}
+    chosen = choose_ports((name for name in all_ports if name not in kept), kept.values())
+    if chosen:
+        remembered = remember(replace(remembered, ports=kept | chosen))
+    if running:
         _wait_until_free(names, remembered)
-        return remembered
-    kept = {name: port for name, port in remembered.ports.items() if is_free(port)}
-    chosen = choose_ports(name for name in all_ports if name not in kept)
-    return remember(replace(remembered, ports=kept | chosen))
+    return remembered
 
 
 def _wait_until_free(names: Collection[str], remembered: Remembered) -> None:
@@ -156,6 +170,13 @@ def _wait_until_free(names: Collection[str], remembered: Remembered) -> None:
                     f"{name}: another program took its port; `stop`, then `start` chooses new ports for all"
                 )
             time.sleep(process.POLL_S)
+
+
+def _side_by_side(work: Callable[[Service], object], services: Collection[Service]) -> None:
+    """Do it for all of them at a time: the first start of one runs programs of its own."""
+    with ThreadPoolExecutor() as pool:
+        for job in [pool.submit(work, service) for service in services]:
+            job.result()
 
 
 def _launch(service: Service, remembered: Remembered) -> None:

@@ -1,4 +1,4 @@
-"""Prometheus and the node_exporter that it scrapes, both from Debian's packages."""
+"""Prometheus, the node_exporter that it scrapes, and a Prometheus to write to, from Debian's packages."""
 
 from typing import Any
 
@@ -13,6 +13,12 @@ SCRAPE_INTERVAL_S = 1
 
 TARGETS = {"prometheus": "prometheus", "node": "node_exporter"}
 """Job name -> name of the scraped port."""
+
+HISTORY_CONFIGURATION = """\
+# Ticks of different entities and batches that are sent again do not come in order of time.
+storage: {tsdb: {out_of_order_time_window: 30d}}
+"""
+"""Of the one that takes remote writes; it scrapes nothing."""
 
 
 def _configuration(remembered: Remembered) -> str:
@@ -48,6 +54,22 @@ def _is_healthy(remembered: Remembered) -> bool:
     return {series["metric"]["job"] for series in answer["data"]["result"]} == set(TARGETS)
 
 
+def _prepare_history(_remembered: Remembered) -> None:
+    data_folder("prometheus_history").mkdir(parents=True, exist_ok=True)
+    write_private(ROOT / "conf" / "prometheus_history.yml", HISTORY_CONFIGURATION)
+
+
+def _history_command(remembered: Remembered) -> list[str]:
+    return [
+        path_of("prometheus"),
+        f"--config.file={ROOT / 'conf' / 'prometheus_history.yml'}",
+        f"--storage.tsdb.path={data_folder('prometheus_history')}",
+        "--storage.tsdb.retention.time=30d",
+        "--web.enable-remote-write-receiver",
+        f"--web.listen-address={remembered.address('prometheus_history')}",
+    ]
+
+
 def _node_exporter_command(remembered: Remembered) -> list[str]:
     return [
         path_of("prometheus-node-exporter"),
@@ -69,6 +91,15 @@ PROMETHEUS = Service(
     command=_command,
     is_healthy=_is_healthy,
     facts=lambda remembered: _url_and_port("prometheus", remembered),
+)
+PROMETHEUS_HISTORY = Service(
+    name="prometheus_history",
+    port_names=("prometheus_history",),
+    tools=lambda: {"prometheus"},
+    prepare=_prepare_history,
+    command=_history_command,
+    is_healthy=lambda remembered: answers(remembered.url("prometheus_history") + "/-/ready"),
+    facts=lambda remembered: _url_and_port("prometheus_history", remembered),
 )
 NODE_EXPORTER = Service(
     name="node_exporter",

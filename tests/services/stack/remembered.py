@@ -4,7 +4,7 @@ import json
 import random
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 
 from .errors import StackError
@@ -57,12 +57,12 @@ def is_free(port: int) -> bool:
         return True
 
 
-def choose_ports(names: Iterable[str]) -> dict[str, int]:
-    """Choose a different free port for each name.
+def choose_ports(names: Iterable[str], taken: Container[int] = ()) -> dict[str, int]:
+    """Choose a different free port for each name, and none of `taken`, which may be those of servers to come.
 
     Raises: StackError if the range is full.
     """
-    candidates = (port for port in random.sample(PORTS, len(PORTS)) if is_free(port))
+    candidates = (port for port in random.sample(PORTS, len(PORTS)) if port not in taken and is_free(port))
     try:
         return {name: next(candidates) for name in names}
     except StopIteration as error:

@@ -25,6 +25,7 @@ PACKAGES = {
     "openssl": ("openssl",),
     "prometheus": ("prometheus",),
     "prometheus-node-exporter": ("prometheus-node-exporter",),
+    "victoria-metrics": ("victoria-metrics",),
 }
 """Tools that `install` gets by itself, by their Debian packages."""
 

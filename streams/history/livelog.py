@@ -1,0 +1,127 @@
+"""Live's log of a range of time: the messages that made its ticks, and the ticks that it closed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord
+
+from streams.domain.entity import NEVER
+from streams.domain.playback import Lanes, is_played
+from streams.domain.worldhash import Row
+from streams.errors import InvalidMessageError, TwinError
+from streams.history.slice import TopicSlice
+from streams.records import Observation, Tick
+from streams.schemas import load_codec
+from streams.settings import Settings
+
+SLACK_MS = 60_000
+"""[ms] By which the clocks of those who send may differ, and a sample may lie ahead."""
+
+LATEST_MS = 600_000
+"""[ms] After its time a tick is in Kafka, unless the twin itself stood still for longer."""
+
+AFTERWARDS_MS = 86_400_000
+"""[ms] After the range what closes its ticks may come: a worker that was away has a backlog first."""
+
+
+@dataclass
+class LiveLog:
+    """What of live's log is there for the ticks of a range, with the time before that fills the memory.
+
+    Args:
+        from_ms: [ms since the epoch] first tick.
+        to_ms: [ms since the epoch] last one.
+        begin_ms: [ms since the epoch] where messages begin.
+        lost_ms: [ms since the epoch] up to where Kafka has deleted messages that are wanted; None: none.
+        partitions: [1] of the log.
+    """
+
+    from_ms: int
+    to_ms: int
+    begin_ms: int
+    partitions: int
+    lost_ms: int | None
+    _slice: TopicSlice
+    _step_ms: int
+
+    async def messages(self) -> AsyncIterator[Observation]:
+        """The messages in order of time, each with its partition as `lane`."""
+        lanes = Lanes(self.partitions, self.to_ms, self._step_ms)
+        async for record in self._slice.records():
+            message = _decode(record)
+            if message is None:
+                continue
+            message["lane"] = record.partition
+            yield message
+            if lanes.note(record.partition, message):
+                return
+
+
+@asynccontextmanager
+async def opened_log(settings: Settings, from_ms: int, to_ms: int, begin_ms: int) -> AsyncIterator[LiveLog]:
+    """Live's log.
+
+    Raises:
+        TwinError: Kafka does not answer, or there is no such topic.
+    """
+    async with TopicSlice(settings, "observation", begin_ms, to_ms + AFTERWARDS_MS) as slice:
+        lost_ms = slice.begins_ms
+        if lost_ms is not None and lost_ms <= begin_ms:
+            lost_ms = None
+        yield LiveLog(from_ms, to_ms, begin_ms, slice.partitions, lost_ms, slice, settings.step_ms)
+
+
+async def read_closed(
+    settings: Settings, world: str, from_ms: int, to_ms: int, sent_ms: int | None = None
+) -> list[Row]:
+    """Ticks of a range that a world closed, as the topic `tick` has them: each once, the newest version.
+
+    Args:
+        sent_ms: [ms since the epoch] since when they were sent, of a world with a time of its own.
+
+    Raises:
+        TwinError: Kafka does not answer; or a tick is there twice with two contents.
+    """
+    found: dict[tuple[int, str, str], tuple[int, Row]] = {}
+    first_ms = from_ms if sent_ms is None else sent_ms
+    last_ms = to_ms + LATEST_MS if sent_ms is None else NEVER
+    async with TopicSlice(settings, "tick", first_ms - SLACK_MS, last_ms) as slice:
+        async for record in slice.records():
+            try:
+                tick: Tick = load_codec("tick").decode(record.value)
+            except InvalidMessageError:
+                continue
+            if tick["world"] == world:
+                _take_rows(found, tick, from_ms, to_ms)
+    return [row for _, row in found.values()]
+
+
+def _take_rows(
+    found: dict[tuple[int, str, str], tuple[int, Row]], tick: Tick, from_ms: int, to_ms: int
+) -> None:
+    stop = 0
+    for place, size in enumerate(tick["sizes"]):
+        start, stop = stop, stop + size
+        time_ms, kind, version = tick["ticks_ms"][place], tick["kinds"][place], tick["versions"][place]
+        if not from_ms <= time_ms <= to_ms or kind.startswith("_"):
+            continue
+        names = [tick["names"][metric] for metric in tick["metrics"][start:stop]]
+        values, qualities = tick["values"][start:stop], tick["qualities"][start:stop]
+        id = tick["ids"][place]
+        row: Row = (time_ms, kind, id, tick["complete"][place], names, values, qualities)
+        known = found.get((time_ms, kind, id))
+        if known is not None and known[0] == version and known[1] != row:
+            raise TwinError(
+                f"{kind}/{id} at {time_ms} is in the topic tick with two contents: a fault of the twin"
+            )
+        if known is None or known[0] <= version:
+            found[time_ms, kind, id] = version, row
+
+
+def _decode(record: ConsumerRecord) -> Observation | None:
+    try:
+        message: Observation = load_codec("observation").decode(record.value)
+    except InvalidMessageError:
+        return None  # the worker made a dead letter of it
+    return message if is_played(message) else None

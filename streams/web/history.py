@@ -1,0 +1,227 @@
+"""GET /twin/v1/history, and the history of one entity."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import Field
+from starlette.routing import Match
+from starlette.types import Scope
+
+from streams.domain.times import parse_duration, parse_moment
+from streams.history import formats
+from streams.history.query import DEFAULT_LIMIT, MAX_LIMIT, Facts, HistoryQuery, QueryError
+from streams.settings import Settings
+from streams.web.historymodels import Function, HistoryAnswer
+from streams.web.moment import step_of, world_now_ms
+from streams.web.past import history_of, history_problems
+from streams.web.problems import ProblemError
+from streams.web.state import ERRORS, KINDS, WorldQuery
+
+DAY_MS = 86_400_000
+"""[ms]"""
+
+SETTLED_MS = 3_600_000
+"""[ms] What is as old does not change any more: a sink catches up long before."""
+
+KEPT_S = 60
+"""[s] How long such an answer may be kept."""
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    200: {
+        "model": HistoryAnswer,
+        "description": "JSON, or by Accept text/csv (a row for each point: time, time_ms, kind, id, nodepool,"
+        " metric, unit, simulated, value) or application/vnd.apache.arrow.stream (the same columns, time as"
+        " timestamp[ms, UTC]). The headers Twin-Resolution-Ms, Twin-Coarse, Twin-Note and Twin-Next-Cursor"
+        " say what JSON says in resolution_ms, coarse, note and next.",
+        "content": {
+            formats.CSV: {"schema": {"type": "string"}},
+            formats.ARROW: {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    406: {"description": "None of the media types of Accept can be had"},
+}
+"""What the routes may answer."""
+
+
+class WindowQuery(WorldQuery):
+    """Parameters of both routes: when, and what is made of the values."""
+
+    metrics: list[str] = Field(
+        [],
+        description="These metrics; may be repeated, or have commas between. None: all",
+        examples=[["cpu_usage_percent"]],
+        max_length=100,
+    )
+    start: str = Field(
+        "-1h",
+        description="First tick: ISO 8601 with a zone, or a while before now: -30m (units ms, s, m, h, d, w)",
+        examples=["2026-11-24T03:12:00Z", "-30m"],
+        max_length=40,
+    )
+    end: str = Field("now", description="The moment after the last tick", examples=["now"], max_length=40)
+    every: str | None = Field(
+        None,
+        description="Length of windows; they begin at multiples of it since 1970. None with fn: the whole"
+        " range is one",
+        examples=["5m"],
+        max_length=40,
+    )
+    fn: Function | None = Field(
+        None,
+        description="What is made of the values in a window. None: mean with every, else nothing. sum adds up"
+        " all ticks of the window: with every as long as a step it is the total at each tick",
+    )
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="[1] Most points of the answer")
+    cursor: str = Field(
+        "",
+        description="`next` of the answer before, with all other parameters as before",
+        max_length=4_000,
+    )
+
+
+class HistoryParameters(WindowQuery):
+    """Parameters of GET /history."""
+
+    kind: list[str] = Field([], description="One of these kinds", examples=[["node"]], max_length=20)
+    ids: list[str] = Field(
+        [], description="One of these ids; is repeated for several", examples=[["ws01"]], max_length=1_000
+    )
+    labels: list[str] = Field(
+        [],
+        description="Attributes that an entity must all have, by its newest change before end: name=value",
+        examples=[["nodepool=1"]],
+        max_length=20,
+    )
+    group_by: Literal["id", "nodepool", "kind"] = Field(
+        "id", description="One series for each entity, or for all of a kind in a pool, or of a kind, together"
+    )
+
+
+class EntityRoute(APIRoute):
+    """A route below an entity, whose id may itself end as the route does: with its slash encoded."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the last part of the path is the route's, and not the id's."""
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if raw_path.split(b"?")[0].rpartition(b"/")[2] != self.path.rpartition("/")[2].encode():
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+router = APIRouter(prefix="/twin/v1", tags=["twin"], route_class=EntityRoute, responses=ANSWERS)
+
+
+@router.get("/history", response_model=None, openapi_extra={"x-units": "see unit of each series"})
+async def get_history(request: Request, query: Annotated[HistoryParameters, Query()]) -> Response:
+    """Closed ticks of the past: as they were, or what a function makes of them in windows.
+
+    Means of five minutes are read instead where the values themselves are not kept so long, or the range is
+    longer than two days; the answer says so.
+    """
+    for kind in query.kind:
+        if not kind:
+            raise _invalid("kind", f"must not be empty: kinds are {', '.join(KINDS)}")
+    return await _answer(
+        request,
+        query,
+        kinds=_split(query.kind),
+        ids=tuple(query.ids),
+        labels=tuple(_label(text) for text in query.labels),
+        group_by=query.group_by,
+    )
+
+
+@router.get("/entities/{kind}/{id:path}/history", response_model=None)
+async def get_entity_history(
+    request: Request, kind: str, id: str, query: Annotated[WindowQuery, Query()]
+) -> Response:
+    """The same of one entity; its id is percent-encoded in the path."""
+    return await _answer(request, query, kinds=(kind,), ids=(id,))
+
+
+async def _answer(request: Request, query: WindowQuery, **which: Any) -> Response:
+    form = _form(request)
+    now_ms = world_now_ms(request, query.world)
+    settings: Settings = request.app.state.twin.settings
+    question = HistoryQuery(
+        _read("start", lambda text: parse_moment(text, now_ms), query.start),
+        _read("end", lambda text: parse_moment(text, now_ms), query.end),
+        world=query.world,
+        metrics=_split(query.metrics),
+        every_ms=None if query.every is None else _read("every", parse_duration, query.every),
+        fn=query.fn,
+        limit=query.limit,
+        cursor=query.cursor,
+        **which,
+    )
+    facts = Facts(
+        {name: metric.unit for name, metric in request.app.state.rulebook.catalogue.items()},
+        step_of(request, query.world),
+        round(settings.history_retention_d * DAY_MS),
+        int(time.time() * 1000),
+    )
+    pool = history_of(request)
+    with history_problems():
+        try:
+            answer = await pool.run(formats.answer, question, facts, form)
+        except QueryError as error:
+            problem = ProblemError(422, "invalid-parameter", str(error), field=error.field)
+            if error.near:
+                problem.document["near"] = error.near
+            raise problem from error
+    is_settled = question.end_ms < now_ms - SETTLED_MS
+    kept = f"max-age={KEPT_S}" if is_settled else "no-cache"
+    return Response(
+        answer.body, headers=answer.headers | {"Cache-Control": kept, "Vary": "Accept"}, media_type=form
+    )
+
+
+def _form(request: Request) -> str:
+    """The media type that the client likes best of those that there are."""
+    wishes: list[tuple[float, str]] = []
+    for part in request.headers.get("Accept", "").split(","):
+        name, *parameters = (item.strip() for item in part.split(";"))
+        weights = [item[2:] for item in parameters if item.startswith("q=")]
+        try:
+            wishes.append((float(weights[0]) if weights else 1.0, name.lower()))
+        except ValueError:
+            wishes.append((0.0, name.lower()))
+    found: str | None = None
+    for weight, name in sorted(wishes, key=lambda wish: -wish[0]):
+        if weight > 0 and found is None:
+            found = next((form for form in formats.FORMATS if name in ("", "*/*", form, _any(form))), None)
+    if found is None:
+        raise ProblemError(406, "not-acceptable", f"there is {', '.join(formats.FORMATS)}", field="Accept")
+    if found == formats.ARROW and not formats.has_arrow():
+        raise ProblemError(406, "not-acceptable", formats.ARROW_MISSING, field="Accept")
+    return found
+
+
+def _any(form: str) -> str:
+    return form.partition("/")[0] + "/*"
+
+
+def _split(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part for text in texts for part in text.split(",") if part))
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise _invalid("labels", f"{text!r} is not name=value, as in nodepool=1")
+    return name, value
+
+
+def _read(field: str, parse: Callable[[str], int], text: str) -> int:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise _invalid(field, str(error)) from error
+
+
+def _invalid(field: str, text: str) -> ProblemError:
+    return ProblemError(422, "invalid-parameter", text, field=field)
