@@ -128,6 +128,16 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def remove_after_ms(self) -> int:
+        """[ms] As `remove_after_s`."""
+        return round(self.remove_after_s * 1000)
+
+    @property
+    def history_retention_ms(self) -> int:
+        """[ms] As `history_retention_d`."""
+        return round(self.history_retention_d * 86_400_000)
+
+    @property
     def sasl_password(self) -> SecretStr | None:
         """The password itself or the content of its file; read when asked for."""
         return self.kafka_sasl_password or _read_secret(self.kafka_sasl_password_file)

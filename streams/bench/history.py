@@ -72,7 +72,7 @@ async def history_reads(settings: Settings) -> dict[str, Any]:
 async def _fill_influx(settings: Settings, begin_ms: int) -> float:
     """Seconds that it took."""
     catalogue = load_rulebook().catalogue
-    fields = {name: (metric.measurement, metric.field) for name, metric in catalogue.items()}
+    fields = catalogue.fields()
     store, begun_s = open_store(settings, fields), time.monotonic()
     try:
         await store.prepare()
@@ -171,16 +171,19 @@ async def _web(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
         url = f"http://127.0.0.1:{run.web_port}"
         timeout = aiohttp.ClientTimeout(total=60)
         async with aiohttp.ClientSession(url, timeout=timeout) as session:
-            await _until_ready(session)
+            await _until_ready(session, child)
             yield session
     finally:
-        child.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
         await child.wait()
 
 
-async def _until_ready(session: aiohttp.ClientSession) -> None:
+async def _until_ready(session: aiohttp.ClientSession, child: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(START_S):
         while True:
+            if child.returncode is not None:
+                raise TwinError(f"twin web ended with {child.returncode} while it was measured")
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get("/health/ready") as answer:
                     if answer.status == 200:

@@ -11,7 +11,7 @@ from streams.domain.sink import LineFormat
 from streams.domain.twin import Partition
 from streams.records import State, Tick
 from streams.stores import Store
-from streams.stores.duckdb_tables import create_tables
+from streams.stores.duckdb.tables import create_tables
 
 NODES = 1_000
 """[1] Nodes, `bench0` and so on."""

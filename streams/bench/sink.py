@@ -1,7 +1,7 @@
 """The sink into InfluxDB, beside Telegraf and beside ready-made line protocol, in one run.
 
 All write the same number of records of the same number of fields, one line each, from a topic that was filled
-before; the sink and the ready lines have another line for each record, with its qualities. InfluxDB itself
+before; the sink and the ready lines have another field for the qualities of each record. InfluxDB itself
 counts the points.
 """
 
@@ -28,7 +28,7 @@ from streams.errors import TwinError
 from streams.records import Tick
 from streams.schemas import load_codec
 from streams.settings import Settings
-from streams.stores.influx_client import InfluxAddress, parse_address
+from streams.stores.influx import InfluxAddress, parse_address
 from streams.topics import create_topics, topics_of
 
 DEADLINE_S = 180.0
@@ -42,9 +42,6 @@ BATCH_LINES = 5_000
 
 CONNECTIONS = 2
 """[1] Of the ready-made posts, as of the sink."""
-
-POINTS = 2
-"""[1] That the sink and the ready lines have for a record: values and `tick`; Telegraf has no qualities."""
 
 ROWS = 200
 """[1] Closed ticks in one message."""
@@ -166,16 +163,15 @@ class Bucket:
             found = re.search(r"^storage_writer_ok_points_sum\S* (\S+)$", await answer.text(), re.MULTILINE)
         return int(float(found[1])) if found else 0
 
-    async def rate(self, records: int, before: int, points_each: int = POINTS) -> float:
+    async def rate(self, records: int, before: int) -> float:
         """[1/s] Records, from the first points that are seen until all are there."""
         first_s = first = 0.0
-        points = records * points_each
         async with asyncio.timeout(DEADLINE_S):
-            while (done := await self.points() - before) < points:
+            while (done := await self.points() - before) < records:
                 if done and not first_s:
                     first_s, first = time.perf_counter(), done
                 await asyncio.sleep(LOOK_S)
-        return (points - first) / points_each / (time.perf_counter() - first_s)
+        return (records - first) / (time.perf_counter() - first_s)
 
 
 @contextlib.asynccontextmanager
@@ -249,17 +245,17 @@ async def _telegraf(run: Settings, bucket: Bucket, load: Load) -> tuple[float, f
     async with producer_of(run) as producer:
         await fill_records(run, producer, load.chunks(run.partitions))
     async with telegraf(run, bucket.address, load.names) as (command, env):
-        return await _measure(command, env, bucket, load, points_each=1)
+        return await _measure(command, env, bucket, load)
 
 
 async def _measure(
-    command: list[str], env: dict[str, str], bucket: Bucket, load: Load, points_each: int = POINTS
+    command: list[str], env: dict[str, str], bucket: Bucket, load: Load
 ) -> tuple[float, float]:
     before = await bucket.points()
     child = await asyncio.create_subprocess_exec(*command, env=env)
     ended = asyncio.create_task(child.wait())
     try:
-        rate = asyncio.create_task(bucket.rate(load.records, before, points_each))
+        rate = asyncio.create_task(bucket.rate(load.records, before))
         await asyncio.wait({rate, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not rate.done():
             rate.cancel()

@@ -19,7 +19,7 @@ from streams.errors import TwinError
 from streams.records import Tick
 from streams.schemas import AvroCodec
 from streams.settings import Settings
-from streams.stores.influx_client import InfluxAddress
+from streams.stores.influx import InfluxAddress
 from streams.topics import topics_of
 
 SCHEMA_ID = 7

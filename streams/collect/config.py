@@ -20,6 +20,8 @@ from yarl import URL
 
 from streams.collect.target import Caps
 from streams.errors import SettingsError
+from streams.rulebook import RuleBook, load_rulebook
+from streams.settings import Settings
 
 PROMETHEUS_PACKS = ("node_exporter", "decice", "kube_state_metrics", "slurm", "dcgm", "power")
 """Packs that TWIN_PROMETHEUS_URLS is asked for; those of which a server has nothing make no record."""
@@ -195,6 +197,16 @@ def load_config(path: Path | None) -> CollectConfig:
             source.ca_file = source.ca_file and path.parent / source.ca_file
             source.bearer_token_file = source.bearer_token_file and path.parent / source.bearer_token_file
     return config
+
+
+def rulebook_of(settings: Settings) -> RuleBook:
+    """The rules that come with the twin, and those that the configuration file names.
+
+    Raises:
+        SettingsError: the file cannot be used.
+        InvalidRuleError: a rule cannot.
+    """
+    return load_rulebook(load_config(settings.config).rule_packs)
 
 
 def _misspelt(path: Path, content: dict[Any, Any]) -> Iterable[str]:

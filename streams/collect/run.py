@@ -13,7 +13,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.collect.config import load_config
+from streams.collect.config import load_config, rulebook_of
 from streams.collect.cue import CueReader
 from streams.collect.demo import DemoSource
 from streams.collect.exposition import ExpositionSource
@@ -30,7 +30,7 @@ from streams.collect.targets import load_targets
 from streams.errors import SettingsError
 from streams.kafka import check_access, client_options
 from streams.metrics import serve
-from streams.rulebook import RuleBook, load_rulebook
+from streams.rulebook import RuleBook
 from streams.settings import Settings
 from streams.topics import check_topics, topics_of
 
@@ -53,7 +53,7 @@ log = structlog.get_logger()
 @click.pass_obj
 def collect(settings: Settings) -> None:
     """Scrape the sources into the topic `scrape`, until it is stopped."""
-    rulebook = load_rulebook(load_config(settings.config).rule_packs)
+    rulebook = rulebook_of(settings)
     asyncio.run(run_collector(settings, rulebook))
 
 

@@ -7,6 +7,7 @@ from streams.domain.commands import is_overlay
 from streams.domain.entity import new_entity
 from streams.domain.isolated import Isolated
 from streams.domain.keys import entity_key, split_key
+from streams.domain.observation import origin_of
 from streams.domain.overlay import Overlay
 from streams.domain.replay import BASE, Replay
 from streams.domain.world import SHARD, WORLD, Rules, note_origin
@@ -45,6 +46,7 @@ def new_record(world: AnyWorld, message: Observation, body: Mapping[str, Any]) -
         "reason": body["reason"],
         "base": "live" if is_over_live else body["base"],
         "created_ms": str(message["at_ms"]),
+        "made_by": f"{origin_of(message)}/{message['origin_offset']}",
         "ttl_s": str(body["ttl_s"]),
         "max_entities": str(body["max_entities"]),
     }

@@ -66,6 +66,14 @@ class Catalogue(Mapping[str, Metric]):
             for name, metric in self.items()
         }
 
+    def fields(self) -> dict[str, tuple[str, str]]:
+        """Measurement and field of each metric in the history store."""
+        return {name: (metric.measurement, metric.field) for name, metric in self.items()}
+
+    def units(self) -> dict[str, str]:
+        """Unit of each metric."""
+        return {name: metric.unit for name, metric in self.items()}
+
     def forms(self) -> dict[str, int]:
         """Form of the samples of each metric."""
         return {name: FORMS[metric.kind] for name, metric in self.items()}

@@ -21,6 +21,11 @@ def is_overlay(world: str) -> bool:
     return world.startswith("live~")
 
 
+def follows_clock(world: str) -> bool:
+    """Whether the time of a world is that of the clock: live's, and that of what lies over it."""
+    return world == "live" or is_overlay(world)
+
+
 def observations_of(
     event: Event,
     body: dict[str, Any],

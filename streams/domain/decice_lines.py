@@ -7,12 +7,12 @@ is simulated: only what is real in the live world is written. The name is the id
 
 import json
 from collections.abc import Iterable, Mapping
-from math import isfinite
 from typing import Any
 
 from streams.domain.decice import UNASSIGNED, part_of
 from streams.domain.decice_fields import Fields
 from streams.domain.jsontext import read_dict
+from streams.domain.rows import changes_of, rows_of
 from streams.domain.sink import escape_key, escape_string
 from streams.records import Tick
 
@@ -38,39 +38,19 @@ class DeciceLines:
         return [line for line in (*self._of_rows(tick), *self._of_changes(tick)) if line]
 
     def _of_rows(self, tick: Tick) -> Iterable[str]:
-        end = 0
-        for kind, id, pool, tick_ms, simulated, size in zip(
-            tick["kinds"],
-            tick["ids"],
-            tick["pools"],
-            tick["ticks_ms"],
-            tick["simulated"],
-            tick["sizes"],
-            strict=True,
-        ):
-            start, end = end, end + size
-            values = {
-                tick["names"][metric]: value
-                for metric, value in zip(tick["metrics"][start:end], tick["values"][start:end], strict=True)
-                if isfinite(value)
-            }
-            if values and not simulated:
-                yield self._line(kind, id, pool, tick_ms, values, {}, None)
+        for kind, id, pool, tick_ms, simulated, _, values, places, _ in rows_of(tick):
+            if not simulated:
+                names = [tick["names"][place] for place in places]
+                metrics = dict(zip(names, values, strict=True))
+                yield self._line(kind, id, pool, tick_ms, metrics, {}, None)
 
     def _of_changes(self, tick: Tick) -> Iterable[str]:
-        for kind, id, pool, at_ms, simulated, status, attributes, removed in zip(
-            tick["change_kinds"],
-            tick["change_ids"],
-            tick["change_pools"],
-            tick["change_at_ms"],
-            tick["change_simulated"],
-            tick["change_statuses"],
-            tick["change_attributes"],
-            tick["change_removed"],
-            strict=True,
-        ):
-            if not simulated and not removed:
-                yield self._line(kind, id, pool, at_ms, {}, read_dict(attributes) or {}, status)
+        for change in changes_of(tick):
+            if not change.simulated and not change.removed:
+                attributes = read_dict(change.attributes) or {}
+                yield self._line(
+                    change.kind, change.id, change.pool, change.at_ms, {}, attributes, change.status
+                )
 
     def _line(
         self,

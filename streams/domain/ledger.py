@@ -37,6 +37,11 @@ def removed_version(ledger: State | None, key: str) -> int:
     return int(ledger["attributes"].get(_place(key), "0@").split("@")[0]) if ledger else 0
 
 
+def removed_ms(ledger: State, key: str) -> int:
+    """[ms] When an entity was removed of which that is known."""
+    return int(ledger["attributes"][_place(key)].split("@")[1])
+
+
 def remember_removed(ledger: State, key: str, entity: State, version: int, now_ms: int) -> None:
     """Move the counts of a removed entity to the ledger, once for each removal."""
     if removed_version(ledger, key) >= version:

@@ -22,10 +22,11 @@ class Overlays(Protocol):
     def touches(self, key: str) -> bool:
         """Whether an overlay concerns an entity."""
 
-    def follow(
-        self, turn: Turn, key: str, base: State | None, rows: Sequence[ShownTick], now_ms: int
-    ) -> None:
+    def follow(self, turn: Turn, key: str, base: State, rows: Sequence[ShownTick], now_ms: int) -> None:
         """An entity changed."""
+
+    def lose(self, turn: Turn, key: str, now_ms: int) -> None:
+        """An entity was removed."""
 
 
 @dataclass
@@ -181,7 +182,7 @@ class Live:
             self._fed_by.get(target, set()).discard(key)
         turn.delete(key)
         if self.overlays is not None and self.overlays.touches(key):
-            self.overlays.follow(turn, key, None, (), now_ms)
+            self.overlays.lose(turn, key, now_ms)
 
     def _schedule(self, key: str, due_ms: int) -> None:
         # One entry a key in the queue; a later due time is found when that entry comes up.

@@ -13,6 +13,7 @@ from streams.domain.settle import restate
 from streams.domain.show import (
     ShownTick,
     align_to,
+    begin_anew,
     forget_frozen,
     freeze,
     judge,
@@ -128,6 +129,8 @@ class Overlay(World):
         self, turn: Turn, key: str, base: State | None, rows: Sequence[ShownTick], now_ms: int
     ) -> None:
         """Make the record of an entity of live anew, or take it away when it no longer differs."""
+        if turn.was_removed(self.record_key, self.rules.number):
+            return  # this or a later message, handled again, ends this world
         own = self._own(key)
         before = turn.states.get(own)
         if before is not None:
@@ -162,6 +165,13 @@ class Overlay(World):
         record["due_ms"] = min([*starts, *stale, *(fault.end_ms for fault in active)], default=NEVER)
         self.add_record(own, record["due_ms"])
         turn.write(own, record)
+
+    def lose(self, turn: Turn, key: str, now_ms: int) -> None:
+        """Live removed an entity; handled again, a worker may have ended before this world let go of it."""
+        before = turn.states.get(self._own(key))
+        if before is not None and turn.offset >= before["version"]:
+            begin_anew(before)
+        self.follow(turn, key, None, (), now_ms)
 
     def _take_away(self, turn: Turn, own: str, record: State, now_ms: int) -> None:
         self.keys.discard(own)

@@ -169,6 +169,13 @@ def scenario_of(entity: State) -> Scenario:
     return scenario
 
 
+def begin_anew(entity: State) -> None:
+    """Forget ticks, what is frozen and since when the status is: live has another entity there, or none."""
+    align_to(entity, ShownTick(0, False, [], [], []))
+    forget_frozen(scenario_of(entity), set())
+    entity["status_since_ms"] = 0
+
+
 def widest_hold(entity: State, step_ms: int) -> int:
     """[ms] Largest hold of the sources of an entity."""
     return max((hold_ms(interval, step_ms) for interval in entity["source_intervals_ms"]), default=0)

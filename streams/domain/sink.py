@@ -4,14 +4,12 @@ Line protocol: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-pro
 with times in ms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from itertools import compress
-from math import isfinite
 from operator import itemgetter
 from typing import Any
 
-from streams.errors import InvalidMessageError
+from streams.domain.rows import changes_of, check_places, rows_of
 from streams.records import Tick
 
 OTHER = "other"
@@ -20,8 +18,15 @@ OTHER = "other"
 ENTITY_STATE = "entity_state"
 """Measurement of changes of status and attributes, and of removals."""
 
-TICK = "tick"
-"""Measurement that has each closed tick once: whether it is complete, and the qualities of its values."""
+TICK_QUALITY = "tick_quality"
+"""Field beside the first values of each row, and no metric: whether the tick is complete, and the qualities
+of its values, as `marks_of` packs them."""
+
+MARKED = 25
+"""[1] Most values whose qualities one number holds: a double has 53 bits."""
+
+MAX_MARKS = 4_096
+"""[1] Different qualities of a row that are remembered as text, about 200 B each."""
 
 MAX_TAG_SETS = 65_536
 """[1] Entities whose tags are remembered, about 300 B each; more are written too, a little slower."""
@@ -32,18 +37,6 @@ MAX_SHAPES = 1_024
 MAX_EPOCHS = 16
 """[1] Epochs that are remembered for a partition: more than pass while a message can be delivered again."""
 
-ROW_COLUMNS = ("ids", "pools", "ticks_ms", "simulated", "complete", "sizes")
-CHANGE_COLUMNS = (
-    "change_ids",
-    "change_pools",
-    "change_at_ms",
-    "change_simulated",
-    "change_statuses",
-    "change_reasons",
-    "change_attributes",
-    "change_removed",
-)
-
 # Neither a tag nor a field key can hold a line break; and a backslash is plain text unless the next character
 # is one of those that it escapes, so there is no way to double it.
 _KEY = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -51,12 +44,9 @@ _MEASUREMENT = str.maketrans({",": "\\,", " ": "\\ ", "\n": "\\n", "\r": "\\r", 
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _STRING = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\\\n", "\r": "\\\\r"})
 
-_DIGITS = bytes(range(48, 58)) + bytes(246)
-"""Digit of each quality; what is none becomes a zero byte."""
-
 Shape = tuple[str, Any, Any]
-"""Template of a row's lines; getter of its arguments from values + tags, time, complete and qualities; one
-of the qualities in order of the metrics' names, None when they are in it."""
+"""Template of a row's lines; getter of its arguments from values + tags, time and marks; one of the
+qualities in order of the metrics' names, None when they are in it."""
 
 
 class LineFormat:
@@ -67,69 +57,34 @@ class LineFormat:
         self._shapes: dict[tuple[tuple[str, ...], tuple[int, ...]], Shape] = {}
 
     def to_lines(self, tick: Tick) -> list[str]:
-        """One line for each row and measurement, one of `tick` for each row, and one for each change.
+        """One line for each row and measurement, and one for each change.
 
         Raises:
             InvalidMessageError: the columns do not fit together, or a quality is none.
         """
-        check_columns(tick)
         lines: list[str] = []
-        world, values, metrics, names = tick["world"], tick["values"], tick["metrics"], tuple(tick["names"])
-        digits = digits_of(tick["qualities"])
-        # One sum over all values costs a hundredth of a look at each.
-        finite = isfinite(sum(values))
-        end = 0
-        for kind, id, pool, tick_ms, simulated, complete, size in zip(
-            tick["kinds"],
-            tick["ids"],
-            tick["pools"],
-            tick["ticks_ms"],
-            tick["simulated"],
-            tick["complete"],
-            tick["sizes"],
-            strict=True,
-        ):
-            start, end = end, end + size
-            row: list[Any] = values[start:end]
-            places, qualities = tuple(metrics[start:end]), digits[start:end]
-            if not finite:
-                good = [isfinite(value) for value in row]
-                row, places = list(compress(row, good)), tuple(compress(places, good))
-                qualities = "".join(compress(qualities, good))
-            if not row:
-                continue
+        world, names = tick["world"], tuple(tick["names"])
+        for kind, id, pool, tick_ms, simulated, complete, values, places, qualities in rows_of(tick):
             template, arguments, in_order = self._shapes.get((names, places)) or self._shape(names, places)
             if in_order:
                 qualities = "".join(in_order(qualities))
-            row += (
-                tags_of(kind, id, pool, world, simulated),
-                tick_ms,
-                "true" if complete else "false",
-                qualities,
-            )
+            row = (*values, tags_of(kind, id, pool, world, simulated), tick_ms, marks_of(qualities, complete))
             lines += (template % arguments(row)).split("\n")
         return lines + changes_to_lines(tick) if tick["change_ids"] else lines
 
     def _shape(self, names: tuple[str, ...], places: tuple[int, ...]) -> Shape:
-        if min(places) < 0 or max(places) >= len(names):
-            raise InvalidMessageError("columns", f"metrics points beyond the {len(names)} names")
+        check_places(names, places)
         groups: dict[str, list[tuple[str, int]]] = {}
         for index, place in enumerate(places):
             measurement, field = self._fields.get(names[place], (OTHER, names[place]))
             groups.setdefault(escape_measurement(measurement), []).append((escape_key(field), index))
-        template = "\n".join(
-            measurement.replace("%", "%%")
-            + "%s "
-            + ",".join(f"{field.replace('%', '%%')}=%r" for field, _ in fields)
-            + " %d"
-            for measurement, fields in groups.items()
-        )
-        template += f'\n{TICK}%s complete=%s,quality="%s" %d'
-        size = len(places)
-        order: list[int] = []
-        for fields in groups.values():
-            order += (size, *(index for _, index in fields), size + 1)
-        order += (size, size + 2, size + 3, size + 1)
+        template, order, size = "", list[int](), len(places)
+        for measurement, fields in groups.items():
+            parts = ",".join(f"{field.replace('%', '%%')}=%r" for field, _ in fields)
+            marks = "" if template else "%s"
+            template += "\n" if template else ""
+            template += f"{measurement.replace('%', '%%')}%s {parts}{marks} %d"
+            order += (size, *(index for _, index in fields), *([size + 2] if marks else []), size + 1)
         by_name = sorted(range(size), key=lambda index: names[places[index]])
         if len(self._shapes) >= MAX_SHAPES:
             self._shapes.clear()
@@ -150,19 +105,28 @@ def _text(field: str, value: str) -> str:
     return f'{field}="{value.translate(_STRING)}",' if value else ""
 
 
-def digits_of(qualities: Sequence[int]) -> str:
-    """A digit for each quality.
+@lru_cache(MAX_MARKS)
+def marks_of(qualities: str, complete: bool) -> str:
+    """The fields that tell qualities (a digit for each value, in order of metrics' names) and completeness.
 
-    Raises:
-        InvalidMessageError: one is not in 0..9.
+    Each number is, in binary from the left: 1, two digits for each value, and whether the tick is complete.
+    After 25 values there is another: `tick_quality_2`, and so on.
     """
-    try:
-        digits = bytes(qualities).translate(_DIGITS)
-    except ValueError:
-        digits = b"\0"
-    if 0 in digits:
-        raise InvalidMessageError("columns", "qualities holds a number that is none: they are 0 to 9")
-    return digits.decode("ascii")
+    parts = [qualities[start : start + MARKED] for start in range(0, len(qualities), MARKED)]
+    return "".join(
+        f",{TICK_QUALITY}{f'_{number}' if number > 1 else ''}={int('1' + part, 4) * 2 + complete}"
+        for number, part in enumerate(parts, start=1)
+    )
+
+
+@lru_cache(MAX_MARKS)
+def read_marks(text: str) -> tuple[bool, tuple[int, ...]] | None:
+    """Whether a tick is complete, and qualities, from one of the numbers that `marks_of` made; else None."""
+    number = float(text)
+    if not number.is_integer() or not 2 <= number < 2**53 or int(number).bit_length() % 2:
+        return None
+    bits = f"{int(number):b}"
+    return bits[-1] == "1", tuple(int(bits[at : at + 2], 2) for at in range(1, len(bits) - 1, 2))
 
 
 def changes_to_lines(tick: Tick) -> list[str]:
@@ -175,18 +139,7 @@ def changes_to_lines(tick: Tick) -> list[str]:
         f"{ENTITY_STATE}{tags_of(kind, id, pool, tick['world'], simulated)}"
         f" {_text('attributes', attributes)}{_text('reason', reason)}removed={'true' if removed else 'false'}"
         f"{',' if status else ''}{_text('status', status)[:-1]} {at_ms}"
-        for kind, id, pool, at_ms, simulated, status, reason, attributes, removed in zip(
-            tick["change_kinds"],
-            tick["change_ids"],
-            tick["change_pools"],
-            tick["change_at_ms"],
-            tick["change_simulated"],
-            tick["change_statuses"],
-            tick["change_reasons"],
-            tick["change_attributes"],
-            tick["change_removed"],
-            strict=True,
-        )
+        for kind, id, pool, at_ms, simulated, status, reason, attributes, removed in changes_of(tick)
     ]
 
 
@@ -227,29 +180,6 @@ def escape_measurement(text: str) -> str:
 def escape_string(text: str) -> str:
     """What stands between the quotes of a string field."""
     return text.translate(_STRING)
-
-
-def check_columns(tick: Tick) -> None:
-    """Raise InvalidMessageError unless all columns of a tick are as long as they must be."""
-    columns: Mapping[str, Any] = tick
-    for first, others in (("kinds", ROW_COLUMNS), ("change_kinds", CHANGE_COLUMNS)):
-        for other in others:
-            if len(columns[other]) != len(columns[first]):
-                raise InvalidMessageError(
-                    "columns", f"{other} has {len(columns[other])} items, {first} {len(columns[first])}"
-                )
-    sizes = tick["sizes"]
-    if (
-        sum(sizes) != len(tick["values"])
-        or min(sizes, default=0) < 0
-        or len(tick["metrics"]) != len(tick["values"])
-        or len(tick["qualities"]) != len(tick["values"])
-    ):
-        raise InvalidMessageError(
-            "columns",
-            f"sizes say {sum(sizes)}; there are {len(tick['values'])} values, {len(tick['metrics'])} metrics,"
-            f" {len(tick['qualities'])} qualities",
-        )
 
 
 class Epochs:

@@ -1,6 +1,7 @@
 """Rows of the topic `tick`, gathered over a batch and cut into messages."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +23,37 @@ class TickRow(NamedTuple):
     names: list[str]
     values: list[float]
     qualities: list[int]
+
+
+class ClosedRow(NamedTuple):
+    """A closed tick of an entity, as the topic has it and the hash of a world takes it."""
+
+    tick_ms: int
+    kind: str
+    id: str
+    complete: bool
+    names: list[str]
+    values: list[float]
+    qualities: list[int]
+
+
+def closed_rows(tick: Tick) -> Iterator[tuple[int, ClosedRow]]:
+    """Version and content of each closed tick in a message."""
+    stop = 0
+    for place, size in enumerate(tick["sizes"]):
+        start, stop = stop, stop + size
+        yield (
+            tick["versions"][place],
+            ClosedRow(
+                tick["ticks_ms"][place],
+                tick["kinds"][place],
+                tick["ids"][place],
+                tick["complete"][place],
+                [tick["names"][metric] for metric in tick["metrics"][start:stop]],
+                tick["values"][start:stop],
+                tick["qualities"][start:stop],
+            ),
+        )
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What all scenario worlds have in one partition: record, faults, ids of events, keys."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -14,6 +14,7 @@ from streams.domain.ledger import (
     ledger_key,
     new_ledger,
     remember_gone,
+    removed_ms,
     removed_version,
 )
 from streams.domain.observation import origin_of
@@ -100,6 +101,14 @@ class Turn:
     def did_remove(self, key: str, number: int) -> bool:
         """Whether this very message removed it: it is handled again."""
         return self.offset + 1 == removed_version(self.states.get(ledger_key(number)), key)
+
+    def removals(self, keys: Iterable[str], number: int) -> list[tuple[str, int]]:
+        """Those of some entities of live that this very message removed, now or before, and when [ms]."""
+        ledger = self.states.get(ledger_key(number))
+        if ledger is None or ledger["version"] <= self.offset:
+            return []
+        gone = [key for key in keys if removed_version(ledger, key) == self.offset + 1]
+        return [(key, removed_ms(ledger, key)) for key in sorted(gone)]
 
 
 @dataclass
@@ -257,6 +266,12 @@ def came_before(record: State, message: Observation) -> bool:
     if origin not in record["origins"]:
         return False
     return message["origin_offset"] <= record["origin_offsets"][record["origins"].index(origin)]
+
+
+def is_older(record: State, message: Observation) -> bool:
+    """Whether an event stands before the creation of a world: it was for a former one of that name."""
+    origin, _, offset = record["attributes"].get("made_by", "").rpartition("/")
+    return origin == origin_of(message) and message["origin_offset"] < int(offset)
 
 
 def note_origin(record: State, message: Observation) -> None:

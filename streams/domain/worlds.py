@@ -22,6 +22,7 @@ from streams.domain.world import (
     Rules,
     Turn,
     came_before,
+    is_older,
     note_origin,
 )
 from streams.errors import InvalidMessageError
@@ -101,7 +102,7 @@ class Worlds:
             yield from world.play(turn, message)
             self._note_clock(turn, message, world, record)
             return
-        if record is None or world.knows_id(turn, message["event_id"]):
+        if record is None or is_older(record, message) or world.knows_id(turn, message["event_id"]):
             return
         if came_before(record, message):
             # A worker may have ended after it wrote the record of the world and before the id.
@@ -119,12 +120,15 @@ class Worlds:
             if name in self._worlds:
                 world.remember_id(turn, message["event_id"])
 
-    def follow(
-        self, turn: Turn, key: str, base: State | None, rows: Sequence[ShownTick], now_ms: int
-    ) -> None:
+    def follow(self, turn: Turn, key: str, base: State, rows: Sequence[ShownTick], now_ms: int) -> None:
         """An entity of live changed: so do the overlays that touch it."""
         for name in sorted(self._touched.get(key, ())):
             cast(Overlay, self._worlds[name]).follow(turn, key, base, rows, now_ms)
+
+    def lose(self, turn: Turn, key: str, now_ms: int) -> None:
+        """An entity of live was removed: the overlays that touch it let go of it."""
+        for name in sorted(self._touched.get(key, ())):
+            cast(Overlay, self._worlds[name]).lose(turn, key, now_ms)
 
     def touches(self, key: str) -> bool:
         """Whether an overlay concerns an entity of live."""
@@ -132,6 +136,8 @@ class Worlds:
 
     def clock(self, turn: Turn) -> Iterator[None]:
         """End the worlds whose time is over; look at what time alone changes in overlays."""
+        for key, now_ms in turn.removals(self._touched, self._rules.number):
+            self.lose(turn, key, now_ms)
         for name, world in sorted(self._worlds.items()):
             record = turn.states.get(world.record_key)
             if record is not None and turn.offset < record["version"]:

@@ -110,7 +110,7 @@ def _check_world(event: AnyEvent) -> None:
             else f"{event.type} is for world live, not {event.world!r}"
         )
         raise InvalidEventError("world", [("world", text)])
-    if event.type in ("world.advance", "world.load") and event.world.startswith("live~"):
+    if event.type in ("world.advance", "world.load") and is_overlay(event.world):
         raise InvalidEventError(
             "world", [("world", f"{event.world}: the time of an overlay is that of live")]
         )

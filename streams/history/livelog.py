@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 
 from streams.domain.entity import NEVER
 from streams.domain.playback import Lanes, is_played
-from streams.domain.worldhash import Row
+from streams.domain.ticks import ClosedRow, closed_rows
 from streams.errors import InvalidMessageError, TwinError
 from streams.history.slice import TopicSlice
 from streams.records import Observation, Tick
@@ -74,7 +74,7 @@ async def opened_log(settings: Settings, from_ms: int, to_ms: int, begin_ms: int
 
 async def read_closed(
     settings: Settings, world: str, from_ms: int, to_ms: int, sent_ms: int | None = None
-) -> list[Row]:
+) -> list[ClosedRow]:
     """Ticks of a range that a world closed, as the topic `tick` has them: each once, the newest version.
 
     Args:
@@ -83,7 +83,7 @@ async def read_closed(
     Raises:
         TwinError: Kafka does not answer; or a tick is there twice with two contents.
     """
-    found: dict[tuple[int, str, str], tuple[int, Row]] = {}
+    found: dict[tuple[int, str, str], tuple[int, ClosedRow]] = {}
     first_ms = from_ms if sent_ms is None else sent_ms
     last_ms = to_ms + LATEST_MS if sent_ms is None else NEVER
     async with TopicSlice(settings, "tick", first_ms - SLACK_MS, last_ms) as slice:
@@ -98,25 +98,19 @@ async def read_closed(
 
 
 def _take_rows(
-    found: dict[tuple[int, str, str], tuple[int, Row]], tick: Tick, from_ms: int, to_ms: int
+    found: dict[tuple[int, str, str], tuple[int, ClosedRow]], tick: Tick, from_ms: int, to_ms: int
 ) -> None:
-    stop = 0
-    for place, size in enumerate(tick["sizes"]):
-        start, stop = stop, stop + size
-        time_ms, kind, version = tick["ticks_ms"][place], tick["kinds"][place], tick["versions"][place]
-        if not from_ms <= time_ms <= to_ms or kind.startswith("_"):
+    for version, row in closed_rows(tick):
+        if not from_ms <= row.tick_ms <= to_ms or row.kind.startswith("_"):
             continue
-        names = [tick["names"][metric] for metric in tick["metrics"][start:stop]]
-        values, qualities = tick["values"][start:stop], tick["qualities"][start:stop]
-        id = tick["ids"][place]
-        row: Row = (time_ms, kind, id, tick["complete"][place], names, values, qualities)
-        known = found.get((time_ms, kind, id))
+        known = found.get(row[:3])
         if known is not None and known[0] == version and known[1] != row:
             raise TwinError(
-                f"{kind}/{id} at {time_ms} is in the topic tick with two contents: a fault of the twin"
+                f"{row.kind}/{row.id} at {row.tick_ms} is in the topic tick with two contents: a fault of the"
+                " twin"
             )
         if known is None or known[0] <= version:
-            found[time_ms, kind, id] = version, row
+            found[row[:3]] = version, row
 
 
 def _decode(record: ConsumerRecord) -> Observation | None:

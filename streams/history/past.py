@@ -2,21 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
+from streams.domain.commands import follows_clock, is_overlay
 from streams.domain.entity import GAUGE, HISTORY, NAN, OUTCOMES, UNTOLD, new_entity
 from streams.domain.keys import entity_key
 from streams.domain.overlay import HIDDEN
+from streams.domain.show import scenario_of
 from streams.domain.times import parse_moment
 from streams.errors import TwinError
-from streams.records import Scenario, State
+from streams.records import State
 from streams.stores import PastChange, PastTick, Selection, Store
 
 LIVE = "live"
 """The world that overlays lie over."""
+
+NEAR_STEPS = 3
+"""[1] Steps before the newest in which most entities have their newest tick, if not in the newest."""
+
+MAX_NAMED = 200
+"""[1] Entities whose older ticks are asked for by their ids; of more those of all are."""
+
+Key = tuple[str, str]
+"""Kind and id."""
 
 
 class UntoldPastError(TwinError):
@@ -89,7 +99,7 @@ class PastEntity(NamedTuple):
         state = new_entity(self.world, change.kind, change.id)
         state["seen_ms"] = self.at_ms
         if self.is_hidden:
-            state["scenario"] = _hidden()
+            scenario_of(state)["hidden"] = True
             return state
         state["attributes"], state["simulated"] = self.attributes, self.simulated
         state["status"], state["status_reason"] = self.status, change.reason
@@ -132,13 +142,12 @@ def moment_in(world: str, text: str, now_ms: int) -> int:
     Raises:
         ValueError: it is none, or is to come; or the world has a time of its own, and it is told from now.
     """
-    is_of_clock = world.partition("~")[0] == LIVE
-    if not is_of_clock and text.strip().startswith(("-", "now")):
+    if not follows_clock(world) and text.strip().startswith(("-", "now")):
         raise ValueError(
             f"{text!r}: world {world} has a time of its own: give a moment of it, not one from now"
         )
     at_ms = parse_moment(text, now_ms)
-    if at_ms > now_ms and is_of_clock:
+    if at_ms > now_ms and follows_clock(world):
         raise ValueError(f"{text!r} is to come: there is no past of it yet")
     return max(0, at_ms)
 
@@ -158,17 +167,19 @@ async def read_past(store: Store, world: str, at_ms: int, remove_after_ms: int, 
         UntoldPastError: it is an overlay that no longer differs somewhere, or hides something, and the store
             cannot hold which.
     """
-    names = [LIVE, world] if world.startswith(f"{LIVE}~") else [world]
-    looks = [_Look(store, name, at_ms, remove_after_ms) for name in names]
+    names = [LIVE, world] if is_overlay(world) else [world]
+    looks = [_Look(store, name, at_ms, remove_after_ms, step_ms) for name in names]
     found = await asyncio.gather(*(look.both() for look in looks))
-    base: dict[tuple[str, str], PastTick] = {}
+    if len(names) > 1:
+        _check_told(store, world, found[-1][0])
+    there = {(one.kind, one.id) for changes, _ in found for one in changes if not one.removed}
+    base: dict[Key, PastTick] = {}
     entities: list[PastEntity] = []
-    for name, (changes, ticks) in zip(names, found, strict=True):
+    for name, look, (changes, ticks) in zip(names, looks, found, strict=True):
         hides = len(names) > 1 and name == world
-        if hides:
-            _check_told(store, world, changes)
+        own = {(one.kind, one.id) for one in changes if not one.removed}
         # An entity of an overlay that closed no tick of its own shows live's, of which it was made.
-        base |= {(tick.kind, tick.id): tick for tick in ticks}
+        base |= await look.with_older(ticks, own if hides else there)
         for change in changes:
             if not change.removed:
                 tick = base.get((change.kind, change.id))
@@ -186,48 +197,46 @@ class _Look:
     world: str
     at_ms: int
     remove_after_ms: int
+    step_ms: int
+
+    @property
+    def start_ms(self) -> int:
+        """[ms since the epoch] The oldest tick that is shown."""
+        return max(0, self.at_ms - self.remove_after_ms)
+
+    @property
+    def step_start_ms(self) -> int:
+        """[ms since the epoch] The newest tick that there can be."""
+        return max(self.start_ms, self.at_ms // self.step_ms * self.step_ms)
 
     async def both(self) -> tuple[list[PastChange], list[PastTick]]:
-        """The newest changes and the newest ticks, read at once."""
-        return await asyncio.gather(self.changes(), self.ticks())
-
-    async def changes(self) -> list[PastChange]:
-        """The newest change of each entity; of what is past the retention of the store, its coarse copy."""
+        """The newest changes, and the ticks of the newest step, read at once."""
+        newest = Selection(self.step_start_ms, self.at_ms + 1, self.world)
         whole = Selection(0, self.at_ms + 1, self.world)
-        coarse_ms = self.store.coarse_ms
-        if coarse_ms is None:
-            return await self.store.read_changes(whole, newest=True)
-        # A coarse change has the first moment of its window: one that the moment cuts may be of later.
-        old = Selection(0, max(1, self.at_ms - coarse_ms + 1), self.world, coarse=True)
-        exact, rough = await asyncio.gather(
-            self.store.read_changes(whole, newest=True), self.store.read_changes(old, newest=True)
+        return await asyncio.gather(
+            self.store.read_changes(whole, newest=True), self.store.read_ticks(newest)
         )
-        newest = {(change.kind, change.id): change for change in chain(rough, exact)}
-        return list(newest.values())
 
-    async def ticks(self) -> list[PastTick]:
-        """The newest closed tick of each entity; past the retention of the store, the newest mean."""
-        start_ms = max(0, self.at_ms - self.remove_after_ms)
-        found = await self.store.read_ticks(Selection(start_ms, self.at_ms + 1, self.world))
+    async def with_older(self, ticks: list[PastTick], wanted: Set[Key]) -> dict[Key, PastTick]:
+        """The newest tick of each entity that is wanted, where it is not among those of the newest step.
+
+        Past the retention of the store the newest mean stands for it.
+        """
+        found = {(tick.kind, tick.id): tick for tick in ticks}
+        end_ms = self.step_start_ms
+        for start_ms in (max(self.start_ms, end_ms - NEAR_STEPS * self.step_ms), self.start_ms):
+            missing = wanted - found.keys()
+            if missing and start_ms < end_ms:
+                ids = tuple(sorted({id for _, id in missing})) if len(missing) <= MAX_NAMED else ()
+                older = await self.store.read_ticks(Selection(start_ms, end_ms, self.world, ids=ids))
+                found = {(tick.kind, tick.id): tick for tick in older} | found
+            end_ms = start_ms
         coarse_ms = self.store.coarse_ms
         end_ms = self.at_ms + 1 - (coarse_ms or 0)
-        if found or coarse_ms is None or end_ms <= start_ms:
+        if found or not wanted or coarse_ms is None or end_ms <= self.start_ms:
             return found
-        return await self.store.read_ticks(Selection(start_ms, end_ms, self.world, coarse=True))
-
-
-def _hidden() -> Scenario:
-    return Scenario(
-        faults=[],
-        names=[],
-        values=[],
-        times_ms=[],
-        frozen_faults=[],
-        frozen_names=[],
-        frozen_values=[],
-        frozen_times_ms=[],
-        hidden=True,
-    )
+        means = await self.store.read_ticks(Selection(self.start_ms, end_ms, self.world, coarse=True))
+        return {(tick.kind, tick.id): tick for tick in means}
 
 
 def _check_told(store: Store, world: str, changes: Iterable[PastChange]) -> None:

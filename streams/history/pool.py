@@ -2,13 +2,15 @@
 
 import asyncio
 import multiprocessing
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import structlog
+from prometheus_client import Gauge, Histogram
 
 from streams.errors import StoreError, TwinError
 from streams.history.child import Outcome, answer, begin
@@ -29,6 +31,14 @@ GRACE_S = 5.0
 
 KILL_S = 5.0
 """[s] For a child to end the read by itself before the child is ended."""
+
+READ_SECONDS = Histogram(
+    "twin_web_history_seconds",
+    "From a question about history to its answer, waiting for a turn included.",
+    ["outcome"],
+    buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+WAITING = Gauge("twin_web_history_waiting_count", "Questions about history that wait for a turn")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,6 +87,15 @@ class HistoryPool:
             StoreError: the store is away, refuses, or took too long; or the process died.
             TooMuchError: the answer would be too large.
         """
+        begun_s, outcome_name = time.monotonic(), "failed"
+        try:
+            value = await self._run(function, args, kwargs)
+            outcome_name = "answered"
+        finally:
+            READ_SECONDS.labels(outcome_name).observe(time.monotonic() - begun_s)
+        return cast(T, value)
+
+    async def _run(self, function: Read[..., T], args: Any, kwargs: Any) -> Any:
         seat = await self._seat()
         work = partial(answer, function, args, kwargs, self._limit_s)
         task = asyncio.create_task(self._sit(seat, work))
@@ -86,8 +105,7 @@ class HistoryPool:
         outcome = await asyncio.shield(task)
         if outcome.error is not None:
             raise outcome.error
-        value: T = outcome.value
-        return value
+        return outcome.value
 
     async def close(self) -> None:
         """End the processes, whatever they are doing; who waits for a read gets a StoreError."""
@@ -107,6 +125,7 @@ class HistoryPool:
             raise HistoryBusyError(f"{QUEUE} questions about history wait already: ask again later")
         place: asyncio.Future[_Seat] = asyncio.get_running_loop().create_future()
         self._queue.append(place)
+        WAITING.inc()
         try:
             async with asyncio.timeout(self._wait_s):
                 return await place
@@ -120,6 +139,7 @@ class HistoryPool:
                 ) from None
             raise
         finally:
+            WAITING.dec()
             if place in self._queue:
                 self._queue.remove(place)
 

@@ -100,9 +100,9 @@ class TwinReplica(WorldView):
         at_ms = moment_in(self.world, _text_of(moment), now_ms)
         metrics = load_rulebook().catalogue if catalogue is None else catalogue
         settings = self._settings
-        fields = {name: (metric.measurement, metric.field) for name, metric in metrics.items()}
+        fields = metrics.fields()
         async with closing(open_store(settings, fields)) as store:
-            remove_after_ms = round(settings.remove_after_s * 1000)
+            remove_after_ms = settings.remove_after_ms
             return await past_view(
                 await read_past(store, self.world, at_ms, remove_after_ms, settings.step_ms)
             )

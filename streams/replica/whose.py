@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from streams.domain.keys import entity_key, partition_of
 from streams.errors import InvalidMessageError
-from streams.history.whyanswer import Known
-from streams.history.whylog import Subject
+from streams.history.why.answer import Known
+from streams.history.why.log import Subject
 from streams.records import State
 from streams.replica.faults import entity_faults
 from streams.replica.view import WorldView

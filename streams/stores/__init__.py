@@ -186,6 +186,8 @@ class Store(Protocol):
     async def read_changes(self, selection: Selection, *, newest: bool) -> list[PastChange]:
         """Changes in the selection: the newest of each entity, or all. In order of kind, id and time.
 
+        The newest are also looked for where the store keeps changes longer (`coarse_ms`).
+
         Raises:
             TooMuchError: there are more than `MAX_POINTS`.
             StoreError: see above.

@@ -59,7 +59,7 @@ class ColumnFile:
     def __enter__(self) -> Self:
         try:
             self._connection = duckdb.connect(str(self._gathered))
-            self._connection.execute("SET TimeZone = 'UTC'")
+            self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             self._connection.execute(TABLE)
         except (duckdb.Error, OSError) as error:
             self._remove()

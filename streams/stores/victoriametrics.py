@@ -12,32 +12,26 @@ and https://docs.victoriametrics.com/#how-to-export-data-in-json-line-format (1.
 
 import asyncio
 import re
-import zlib
 from collections.abc import Mapping
 from functools import lru_cache
-from itertools import compress
-from math import isfinite
 from operator import itemgetter
 from typing import Any
 
 from streams.domain.decice_fields import Fields
-from streams.domain.sink import MAX_SHAPES, MAX_TAG_SETS, check_columns
-from streams.errors import InvalidMessageError, StoreError
+from streams.domain.rows import changes_of, check_places, rows_of
+from streams.domain.sink import MAX_SHAPES, MAX_TAG_SETS
+from streams.errors import StoreError
 from streams.records import Tick
 from streams.settings import Settings
-from streams.stores import WINDOW_FUNCTIONS, PastChange, PastTick, Refusal, Selection, Series, Window
-from streams.stores.promapi import Answer, Found, PromApi, found_in_lines, parse_address, seconds
-from streams.stores.promql import STATE_SERIES, SeriesNames, code_of, labels_of
-from streams.stores.promread import PromReader
+from streams.stores import Refusal
+from streams.stores.http import Answer, gzipped, parse_address
+from streams.stores.promql.api import Found, found_in_lines, said_in, seconds
+from streams.stores.promql.names import STATE_SERIES, code_of, labels_of
+from streams.stores.promql.store import PromStore
+from streams.stores.settling import Places, halves, settle
 
 POSTS = 2
 """[1] Posts in flight."""
-
-GZIP = 31
-"""zlib's name for gzip framing with the largest window."""
-
-GZIP_LEVEL = 1
-"""Higher levels cost more time than the bytes are worth."""
 
 SHIFT_MS = 86_400_000
 """[ms] Windows are asked for as those of a day later, evaluated a day earlier: the server leaves out or makes
@@ -50,20 +44,14 @@ _DEDUP = re.compile(r'flag\{name="dedup\.minScrapeInterval", value="([^"]*)"')
 _ESCAPES = str.maketrans({"\\": "\\\\", ",": "\\,", "=": "\\=", " ": "\\ ", "\n": "\\\\n", "\r": "\\\\r"})
 
 
-class VictoriaStore:
+class VictoriaStore(PromStore):
     """Writes lines to one VictoriaMetrics, and reads them back."""
 
     batch_items = 5_000
     batches = POSTS + 1  # one is compressed while the others are on their way
-    holds: frozenset[str] = frozenset()
-    functions = frozenset(WINDOW_FUNCTIONS)
-    coarse_ms: int | None = None
 
     def __init__(self, url: str, settings: Settings, catalogue_fields: Mapping[str, tuple[str, str]]) -> None:
-        self.api = PromApi("VictoriaMetrics", url, settings, HINTS)
-        self.label = self.api.name
-        self._names = SeriesNames(catalogue_fields)
-        self._reader = PromReader(self, catalogue_fields)
+        super().__init__("VictoriaMetrics", url, settings, catalogue_fields, HINTS)
         self._shapes: dict[tuple[tuple[str, ...], tuple[int, ...]], tuple[str, Any]] = {}
         self._counts_once: bool | None = None
 
@@ -75,41 +63,15 @@ class VictoriaStore:
 
     def convert(self, tick: Tick) -> list[str]:
         """One line for each row, and one for each change."""
-        check_columns(tick)
         lines: list[str] = []
-        world, names, end = tick["world"], tuple(tick["names"]), 0
-        finite = isfinite(sum(tick["values"]))
-        for kind, id, pool, tick_ms, simulated, size in zip(
-            tick["kinds"],
-            tick["ids"],
-            tick["pools"],
-            tick["ticks_ms"],
-            tick["simulated"],
-            tick["sizes"],
-            strict=True,
-        ):
-            start, end = end, end + size
-            row: list[Any] = tick["values"][start:end]
-            places = tuple(tick["metrics"][start:end])
-            if not finite:
-                good = [isfinite(value) for value in row]
-                row, places = list(compress(row, good)), tuple(compress(places, good))
-            if row:
-                template, arguments = self._shapes.get((names, places)) or self._shape(names, places)
-                row += (_tags(kind, id, pool, world, simulated), tick_ms)
-                lines += (template % arguments(row)).split("\n")
-        for kind, id, pool, at_ms, simulated, status, removed in zip(
-            tick["change_kinds"],
-            tick["change_ids"],
-            tick["change_pools"],
-            tick["change_at_ms"],
-            tick["change_simulated"],
-            tick["change_statuses"],
-            tick["change_removed"],
-            strict=True,
-        ):
-            tags = _tags(kind, id, pool, world, simulated)
-            lines.append(f"{tags} {STATE_SERIES}={code_of(status, removed)} {at_ms}")
+        world, names = tick["world"], tuple(tick["names"])
+        for kind, id, pool, tick_ms, simulated, _, values, places, _ in rows_of(tick):
+            template, arguments = self._shapes.get((names, places)) or self._shape(names, places)
+            row = (*values, _tags(kind, id, pool, world, simulated), tick_ms)
+            lines += (template % arguments(row)).split("\n")
+        for change in changes_of(tick):
+            tags = _tags(change.kind, change.id, change.pool, world, change.simulated)
+            lines.append(f"{tags} {STATE_SERIES}={code_of(change.status, change.removed)} {change.at_ms}")
         return lines
 
     def _shape(self, names: tuple[str, ...], places: tuple[int, ...]) -> tuple[str, Any]:
@@ -118,8 +80,7 @@ class VictoriaStore:
         The measurement is empty: VictoriaMetrics makes one name of it and of the field, by rules that its
         flags can change; without it the name is the field.
         """
-        if min(places) < 0 or max(places) >= len(names):
-            raise InvalidMessageError("columns", f"metrics points beyond the {len(names)} names")
+        check_places(names, places)
         groups: dict[str, list[tuple[str, int]]] = {}
         for index, place in enumerate(places):
             name, odd = self._names.series_of(names[place])
@@ -144,42 +105,19 @@ class VictoriaStore:
         All others are taken: one that cannot be read, or is older than the retention, is left out without a
         word.
         """
-        refusals: list[Refusal] = []
-        pending = [list(range(len(items)))]
-        while pending:
-            places = pending.pop()
-            answer = await self._post([items[place] for place in places])
-            if answer is None:
-                continue
-            if len(places) == 1:
-                error = f"VictoriaMetrics: HTTP {answer.status}: {answer.text}"
-                refusals.append(Refusal(places[0], "too_large", error))
-            else:
-                middle = len(places) // 2
-                pending += [places[:middle], places[middle:]]
-        return sorted(refusals, key=lambda refusal: refusal.index)
+        return await settle(
+            list(range(len(items))), lambda places: self._post([items[place] for place in places]), _judge
+        )
 
     async def _post(self, lines: list[str]) -> Answer | None:
-        body = await asyncio.to_thread(_gzip, lines)
+        body = await asyncio.to_thread(gzipped, "\n".join(lines))
         answer = await self.api.post("/write?precision=ms", body, {"Content-Encoding": "gzip"})
         if answer.status in (200, 204):
             return None
         # A line beyond -influx.maxLineSize, or a post that is too large for a proxy.
-        if answer.status == 413 or (answer.status == 400 and "too long line" in answer.text):
+        if answer.status == 413 or (answer.status == 400 and "too long line" in said_in(answer)):
             return answer
         raise self.api.error(answer)
-
-    async def read(self, selection: Selection, window: Window | None = None) -> list[Series]:
-        """Values, or windows of them."""
-        return await self._reader.read(selection, window)
-
-    async def read_ticks(self, selection: Selection) -> list[PastTick]:
-        """The newest tick of each entity, without qualities."""
-        return await self._reader.read_ticks(selection)
-
-    async def read_changes(self, selection: Selection, *, newest: bool) -> list[PastChange]:
-        """Changes of status and removals, without text."""
-        return await self._reader.read_changes(selection, newest=newest)
 
     async def raw(self, series: str, start_ms: int, end_ms: int) -> list[Found]:
         """Values of the series that a selector names, start <= time < end, from an export."""
@@ -201,10 +139,6 @@ class VictoriaStore:
             self._counts_once = bool(found and found[1] in ("1ms", "0.001s"))
         return self._counts_once
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.api.close()
-
 
 @lru_cache(MAX_TAG_SETS)
 def _tags(kind: str, id: str, pool: str, world: str, simulated: bool) -> str:
@@ -217,8 +151,11 @@ def _escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def _gzip(lines: list[str]) -> bytes:
-    return zlib.compress("\n".join(lines).encode(), GZIP_LEVEL, wbits=GZIP)
+def _judge(answer: Answer, places: Places) -> tuple[list[Refusal], list[Places]]:
+    if len(places) > 1:
+        return [], halves(places)
+    error = f"VictoriaMetrics: HTTP {answer.status}: {said_in(answer)}"
+    return [Refusal(places[0], "too_large", error)], []
 
 
 def from_settings(

@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from streams.app import create_app
-from streams.collect.config import load_config
-from streams.rulebook import load_rulebook
+from streams.collect.config import rulebook_of
 from streams.settings import Settings
 from streams.stores import open_store
 from streams.tools.sink import create_sink_app
@@ -42,7 +41,7 @@ async def describe_agents(settings: Settings) -> list[dict[str, Any]]:
     settings = settings.model_copy(update=missing)
     store = open_store(settings, {})
     try:
-        worker = create_app(settings, load_rulebook(load_config(settings.config).rule_packs))
+        worker = create_app(settings, rulebook_of(settings))
         sink, _ = create_sink_app(settings, store)
         return [*_agents_of(worker, "worker"), *_agents_of(sink, "sink")]
     finally:

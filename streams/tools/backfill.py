@@ -14,24 +14,20 @@ from typing import Any
 
 import click
 
-from streams.collect.config import check_url, load_config
+from streams.collect.config import check_url, rulebook_of
 from streams.collect.fetch import Fetcher
 from streams.collect.pastfetch import PastFetcher, past_targets
 from streams.collect.pastscrapes import Answers, PastScrapes
 from streams.domain.backfill import WARM_UP_MS, overrun_ms
-from streams.domain.times import parse_duration
+from streams.domain.times import moment_text
 from streams.errors import SourceError, TwinError
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.stores import Refusal, Store
 from streams.stores.writer import Batch, Writer
 from streams.tools.backfillchild import Advanced, Job, Steps, advance, begin
 from streams.tools.backfillprogress import Progress, show_result
-from streams.tools.history_store import opened_store
-from streams.tools.moments import MomentType
-
-DAY_MS = 86_400_000
-"""[ms]"""
+from streams.tools.opened import opened_store
+from streams.tools.times import DurationType, MomentType
 
 SWEPT = ("influxdb+", "duckdb:")
 """Stores of which the twin itself sets how long they keep ticks."""
@@ -78,18 +74,17 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> st
         raise click.BadParameter(str(error)) from None
 
 
-def _step_ms(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int:
-    try:
-        return parse_duration(value) if value else 0
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command()
 @click.option("--prometheus", "url", required=True, callback=_url, help="Server, or what speaks its API.")
 @click.option("--from", "from_ms", type=MomentType(), required=True, help="First tick: ISO 8601, or -6h.")
 @click.option("--to", "to_ms", type=MomentType(), default="now", show_default=True, help="Last tick.")
-@click.option("--step", "step_ms", callback=_step_ms, help="Between samples; as the collector asks: 5s.")
+@click.option(
+    "--step",
+    "step_ms",
+    type=DurationType(),
+    default=0,
+    help="Between samples, such as 5s; else as the collector asks.",
+)
 @click.option("--packs", multiple=True, help="Rule packs; all that fit when none is named. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was done as JSON.")
 @click.pass_obj
@@ -98,7 +93,7 @@ def backfill(
     url: str,
     from_ms: int,
     to_ms: int,
-    step_ms: int,
+    step_ms: int | None,
     packs: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -110,7 +105,7 @@ def backfill(
     now_ms = int(time.time() * 1000)
     _check_range(settings, from_ms, to_ms, now_ms)
     names = tuple(name for given in packs for name in given.split(",") if name)
-    job = Job(settings, url, names, step_ms, from_ms, to_ms)
+    job = Job(settings, url, names, step_ms or 0, from_ms, to_ms)
     run = Run(job, now_ms)
     try:
         asyncio.run(run.run())
@@ -130,7 +125,7 @@ def _check_range(settings: Settings, from_ms: int, to_ms: int, now_ms: int) -> N
         raise click.BadParameter("lies in the future; the past ends now", param_hint="--to")
     if from_ms >= to_ms:
         raise click.BadParameter("is not before --to", param_hint="--from")
-    kept_ms = settings.history_retention_d * DAY_MS
+    kept_ms = settings.history_retention_ms
     if (settings.history_url or "").startswith(SWEPT) and kept_ms and from_ms < now_ms - kept_ms:
         raise click.BadParameter(
             f"lies before what the store keeps, {settings.history_retention_d:g} days: raise"
@@ -142,7 +137,7 @@ def _check_range(settings: Settings, from_ms: int, to_ms: int, now_ms: int) -> N
 def _resume(result: Result) -> str:
     if not result.written_ms:
         return "nothing was written"
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.written_ms / 1000))
+    moment = moment_text(result.written_ms // 1000 * 1000)
     return f"all up to {moment} is in the store: run it again, or with --from {moment}"
 
 
@@ -169,7 +164,7 @@ class Run:
         assert main is not None  # noqa: S101  # for the type checker
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
         job, settings = self._job, self._job.settings
-        packs = load_rulebook(load_config(settings.config).rule_packs).packs
+        packs = rulebook_of(settings).packs
         targets = past_targets(settings, packs, job.url, job.packs, job.interval_ms)
         step_ms = min(
             (target.interval_ms for target in targets if target.interval_ms), default=settings.step_ms

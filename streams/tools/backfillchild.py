@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from os import _exit
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.backfill import Backfill, Tally
 from streams.domain.harmonize import Harmonizer
 from streams.domain.twin import Partition
 from streams.errors import TwinError
 from streams.records import Scrape, Tick
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 
 Steps = list[tuple[int, list[Scrape]]]
@@ -59,10 +58,8 @@ class Work:
 
     def __init__(self, job: Job) -> None:
         settings = job.settings
-        rulebook = load_rulebook(load_config(settings.config).rule_packs)
-        partition = Partition(
-            0, settings.step_ms, int(settings.remove_after_s * 1000), rulebook.catalogue.ceilings()
-        )
+        rulebook = rulebook_of(settings)
+        partition = Partition(0, settings.step_ms, settings.remove_after_ms, rulebook.catalogue.ceilings())
         self._backfill = Backfill(
             Harmonizer(rulebook.packs, rulebook.catalogue, 1), partition, job.from_ms, job.to_ms
         )

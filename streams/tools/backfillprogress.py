@@ -10,6 +10,8 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from streams.tools.figures import format_moment
+
 LINE_S = 5.0
 """[s] Between two lines where there is no terminal."""
 
@@ -37,8 +39,8 @@ class Progress:
         done_ms = min(max(0, time_ms - self._from_ms), self._to_ms - self._from_ms)
         now_s = time.monotonic()
         rate = samples / max(1e-9, now_s - self._started_s)
-        moment = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(min(time_ms, self._to_ms) / 1000))
-        text = f"{moment}  {samples:,} samples  {rate:,.0f}/s" + (f"  {trouble[:80]}" if trouble else "")
+        moment = format_moment(min(time_ms, self._to_ms))
+        text = f"{moment}Z  {samples:,} samples  {rate:,.0f}/s" + (f"  {trouble[:80]}" if trouble else "")
         if self._bar is not None:
             self._bar.update(self._task, description=text, completed=done_ms)
         elif now_s - self._line_s >= LINE_S:

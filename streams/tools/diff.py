@@ -1,30 +1,26 @@
 """`twin diff`: what changed between two moments."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.catalogue import Catalogue
 from streams.domain.diff import RATIO, Difference, Thresholds, parse_beyond
-from streams.encoding import encode_json
 from streams.errors import TwinError
-from streams.replica import TwinReplica
 from streams.replica.diff import Comparison, compare
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
-from streams.tools.figures import format_value
+from streams.tools.figures import format_moment, format_value, shown_unit
+from streams.tools.opened import opened_twin
+from streams.tools.output import echo_json, new_console
 from streams.tools.past import past_of, read_moment
-from streams.tools.state import READY_S, UNBOUNDED_WIDTH
 from streams.tools.table import STYLES
 
 NOW = "now"
@@ -92,11 +88,9 @@ def diff(
             "ratio": ratio,
             **vars(found.difference),
         }
-        click.echo(encode_json(document, indent=2 if sys.stdout.isatty() else None))
+        echo_json(document)
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
-    console.print(draw(found, catalogue))
+    new_console().print(draw(found, rulebook_of(settings).catalogue))
 
 
 async def _compare(settings: Settings, asked: Asked) -> Comparison:
@@ -108,8 +102,7 @@ async def _compare(settings: Settings, asked: Asked) -> Comparison:
     if asked.end != NOW:
         after = await past_of(settings, asked.world, asked.end)
         return await compare(before, after, asked.kinds, asked.thresholds)
-    async with TwinReplica(settings, asked.world) as twin:
-        await twin.ready(READY_S)
+    async with opened_twin(settings, asked.world) as twin:
         return await compare(before, twin, asked.kinds, asked.thresholds)
 
 
@@ -165,9 +158,7 @@ def _metrics(difference: Difference, catalogue: Catalogue) -> list[RenderableTyp
         )
         grows = one["difference"] is not None and one["difference"] > 0
         shown = Text(("+" if grows else "") + change, style="yellow" if grows else "cyan")
-        rows.append(
-            [_name(one), one["metric"], before, after, shown, "" if unit in ("1", "B", "B/s") else unit]
-        )
+        rows.append([_name(one), one["metric"], before, after, shown, shown_unit(unit)])
     headers = ("", "metric", "before", "after", "difference", "")
     return _table(f"metrics ({len(rows)})", "bold", headers, rows, numbers=(2, 3, 4))
 
@@ -204,4 +195,4 @@ def _shown(text: str | None) -> str:
 def _when(clock_ms: int | None) -> str:
     if clock_ms is None:
         return "now"
-    return f"at {datetime.fromtimestamp(clock_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"at {format_moment(clock_ms)} UTC"

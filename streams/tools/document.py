@@ -8,7 +8,7 @@ from typing import IO, get_args
 
 import click
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.appendix_a import document_of as appendix_a_of
 from streams.domain.decice import Item, document_of, lay_out, part_of
 from streams.domain.decice_fields import Fields
@@ -16,14 +16,10 @@ from streams.encoding import encode_json
 from streams.errors import InvalidMessageError, TwinError
 from streams.events.models import Import, Imported
 from streams.events.sender import EventSender
-from streams.replica import TwinReplica
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
+from streams.tools.opened import opened_twin
 from streams.web.posting import SOURCE_PATTERN
 from streams.web.reading import DEFAULT_SOURCES, Format, Source, read_import
-
-READY_S = 30.0
-"""[s] For reading the topic from its beginning; 100,000 entities take two."""
 
 OWN_STAMP = ("world", "entities", "tick_ms", "complete_share", "oldest_observed_ms")
 """Fields of a snapshot's stamp that a document shows."""
@@ -92,9 +88,8 @@ def import_document(
 
 
 async def _export(settings: Settings, form: Format, world: str) -> Item:
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
-    async with TwinReplica(settings, world) as twin:
-        await twin.ready(READY_S)
+    catalogue = rulebook_of(settings).catalogue
+    async with opened_twin(settings, world) as twin:
         if not len(twin) and world != "live":
             raise TwinError(f"there are no entities in world {world}: is its name right?")
         if form == "appendix-a":

@@ -9,13 +9,12 @@ from typing import IO
 
 import click
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.catalogue import Catalogue
 from streams.errors import InvalidMessageError, TwinError
 from streams.events import InvalidEventError, check_resolved, parse_event
 from streams.events.models import AnyEvent
 from streams.events.sender import EventSender, encode_event, stamped
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.tools.eventfile import open_events, read_documents
 from streams.tools.scan import TopicScan
@@ -187,4 +186,4 @@ def _parsed(name: str, file: IO[bytes], catalogue: Catalogue) -> Iterator[AnyEve
 
 
 def _catalogue(settings: Settings) -> Catalogue:
-    return load_rulebook(load_config(settings.config).rule_packs).catalogue
+    return rulebook_of(settings).catalogue

@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 
 from streams import stores
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.errors import TooMuchError
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.stores import Selection, Store
 from streams.stores.columnfile import FORMATS, ColumnFile
-from streams.tools.history_store import opened_store
-from streams.tools.moments import MomentType
+from streams.tools.opened import opened_store
+from streams.tools.times import MomentType
 
 LONGEST_PART_MS = 3_600_000
 """[ms] Read at a time; one with too many values is halved, one without any may be longer."""
@@ -69,8 +68,8 @@ def export(
 
 
 async def _export(settings: Settings, selection: Selection, format: str, output: Path) -> int:
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
-    units = {name: metric.unit for name, metric in catalogue.items()}
+    catalogue = rulebook_of(settings).catalogue
+    units = catalogue.units()
     async with opened_store(settings) as store:
         with ColumnFile(output, format, units) as file:
             return await export_parts(store, selection, file)

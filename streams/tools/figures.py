@@ -1,5 +1,7 @@
 """Numbers as people read them in a narrow column."""
 
+from datetime import UTC, datetime
+
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 
@@ -21,6 +23,11 @@ def format_value(value: float, unit: str) -> str:
     return f"{value:.2f}" if abs(value) < 10 and unit != "%" else f"{value:.1f}"
 
 
+def shown_unit(unit: str) -> str:
+    """What to write beside such values; a byte count says in each cell whether it is MiB or GiB."""
+    return "" if unit in ("1", "B", "B/s", "Hz") else unit
+
+
 def format_age(age_ms: float) -> str:
     """A duration as its largest unit; what is not yet (a clock that runs ahead) has a minus."""
     sign, seconds = ("-" if age_ms < 0 else ""), abs(age_ms) / 1000
@@ -30,6 +37,11 @@ def format_age(age_ms: float) -> str:
         if seconds < limit:
             return f"{sign}{seconds / size:.0f}{letter}"
     return f"{sign}{seconds / 86_400:.0f}d"
+
+
+def format_moment(at_ms: int) -> str:
+    """A moment in UTC, to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _scaled(value: float, factor: int, units: tuple[str, ...] | list[str]) -> str:

@@ -7,20 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from rich.console import Console
 
-from streams.collect.config import load_config
-from streams.domain.times import parse_duration
+from streams.collect.config import rulebook_of
+from streams.domain.commands import follows_clock
 from streams.errors import TwinError
 from streams.history.asking import ask_all
 from streams.history.formats import CSV, JSON, encode
 from streams.history.query import GROUPS, Answer, Facts, HistoryQuery, QueryError
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.stores import WINDOW_FUNCTIONS, Store
-from streams.tools.history_store import opened_store
 from streams.tools.historytable import NUMBERS, Figures, HistoryTables
-from streams.tools.moments import MomentType
+from streams.tools.opened import opened_store
+from streams.tools.output import new_console
+from streams.tools.times import DurationType, MomentType
 
 WIDTH = 80
 """[1] Characters of a line where there is no terminal."""
@@ -39,21 +38,6 @@ LEAST_STEP_MS = 100
 
 OPTIONS = {"start": "--from", "end": "--to", "labels": "--label", "group_by": "--group-by"}
 """What a field of a question is called here, where it is not --field."""
-
-
-class DurationType(click.ParamType):
-    """Milliseconds, from 30s, 5m, 12h or 7d."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The length in ms."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command()
@@ -140,18 +124,17 @@ async def _show(settings: Settings, query: HistoryQuery, form: str | None) -> in
             click.echo(answer.note, err=True)
             return 1
         figures = await _figures(store, answer, facts) if query.group_by == "id" else {}
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = new_console(WIDTH)
     console.print(HistoryTables(console.width, figures).draw(answer))
     return 0
 
 
 def _facts(settings: Settings, query: HistoryQuery) -> Facts:
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
-    is_clocked = query.world == "live" or query.world.startswith("live~")
+    catalogue = rulebook_of(settings).catalogue
     return Facts(
-        {name: metric.unit for name, metric in catalogue.items()},
-        settings.step_ms if is_clocked else LEAST_STEP_MS,
-        round(settings.history_retention_d * 86_400_000),
+        catalogue.units(),
+        settings.step_ms if follows_clock(query.world) else LEAST_STEP_MS,
+        settings.history_retention_ms,
         int(time.time() * 1000),
     )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import isfinite
 
 from rich.console import Group, RenderableType
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.history.query import Answer, HistorySeries
-from streams.tools.figures import format_age, format_value
+from streams.tools.figures import format_age, format_moment, format_value, shown_unit
 from streams.tools.sparkline import sparkline
 
 NUMBERS = ("min", "mean", "max", "last")
@@ -102,7 +101,7 @@ class HistoryTables:
 
 def _head(answer: Answer) -> Text:
     query = answer.query
-    start, end = _clock(query.start_ms), _clock(query.end_ms)
+    start, end = format_moment(query.start_ms), format_moment(query.end_ms)
     if start[:10] == end[:10]:
         end = end[11:]
     words = [
@@ -125,8 +124,8 @@ def _count(one: HistorySeries) -> str:
 
 
 def _metric(one: HistorySeries) -> str:
-    # A byte count says in each cell whether it is MiB or GiB.
-    return one.metric if one.unit in ("", "1", "B", "B/s", "Hz") else f"{one.metric} [{one.unit}]"
+    unit = shown_unit(one.unit)
+    return f"{one.metric} [{unit}]" if unit else one.metric
 
 
 def _printed(one: HistorySeries, value: float) -> str:
@@ -140,10 +139,6 @@ def _printable(text: str) -> str:
 def _finite(one: HistorySeries) -> tuple[list[int], list[float]]:
     both = [pair for pair in zip(one.times_ms, one.values, strict=True) if isfinite(pair[1])]
     return [at_ms for at_ms, _ in both], [value for _, value in both]
-
-
-def _clock(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _length(length_ms: int) -> str:

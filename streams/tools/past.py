@@ -6,7 +6,7 @@ from streams.errors import TwinError
 from streams.history.past import LIVE, moment_in, read_past
 from streams.replica.past import PastView, past_view
 from streams.settings import Settings
-from streams.tools.history_store import opened_store
+from streams.tools.opened import opened_store
 
 
 async def past_of(settings: Settings, world: str, at: str) -> PastView:
@@ -17,7 +17,7 @@ async def past_of(settings: Settings, world: str, at: str) -> PastView:
     """
     at_ms = read_moment(world, at, int(time.time() * 1000))
     async with opened_store(settings) as store:
-        past = await read_past(store, world, at_ms, round(settings.remove_after_s * 1000), settings.step_ms)
+        past = await read_past(store, world, at_ms, settings.remove_after_ms, settings.step_ms)
     if not past.own and world != LIVE:
         raise TwinError(
             f"history knows nothing of a world {world} as of then: `twin world list` names those of now"

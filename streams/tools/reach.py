@@ -21,7 +21,7 @@ from streams.rulebook import RuleBook
 from streams.settings import Settings
 from streams.stores import open_store
 from streams.stores.duckdb import parse_path
-from streams.stores.influx_client import parse_address
+from streams.stores.influx import parse_address
 from streams.tools.findings import Findings
 from streams.topics import RECORDS, check_topics
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.playback import Playback
 from streams.domain.settle import WAIT_MAX_MS
 from streams.domain.times import moment_text
@@ -19,11 +19,9 @@ from streams.errors import TwinError
 from streams.history.livelog import opened_log, read_closed
 from streams.history.recording import About, opened_recording, written_recording
 from streams.records import Observation
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
-from streams.tools.moments import MomentType
 from streams.tools.replayworld import ReplayWorld
-from streams.tools.vteoptions import DurationType, SpeedType
+from streams.tools.times import MomentType, ScenarioDurationType, SpeedType
 from streams.topics import check_topics
 
 CLOSED_MS = WAIT_MAX_MS + 30_000
@@ -34,7 +32,7 @@ to_option = click.option("--to", "to_ms", type=MomentType(), help="Last tick.")
 warm_option = click.option(
     "--warm-up",
     "warm_ms",
-    type=DurationType(),
+    type=ScenarioDurationType(),
     help="Where to begin before --from; by default TWIN_REMOVE_AFTER_S, the longest that the twin remembers.",
 )
 
@@ -75,7 +73,9 @@ def record(
 )
 @click.option("--world", help="Play into this world, for all to watch; else in this process, for the hash.")
 @click.option("--speed", type=SpeedType(), default="max", show_default=True, help="10x, 0.5x, or max.")
-@click.option("--ttl", type=DurationType(), default="1h", show_default=True, help="Life of the world.")
+@click.option(
+    "--ttl", type=ScenarioDurationType(), default="1h", show_default=True, help="Life of the world."
+)
 @click.pass_obj
 def replay(
     settings: Settings,
@@ -89,7 +89,7 @@ def replay(
 ) -> None:
     """Play what the twin was told from --from to --to again, and compare the hash of the ticks with live's.
 
-    The log is in Kafka for a day. Where it does not reach back, `--world` plays the ticks of history.
+    The log is in Kafka for a day; what is older only the event `world.load` brings back, from history.
     """
     if file is not None and (from_ms is not None or to_ms is not None):
         raise click.UsageError("--file has its own range: leave out --from and --to")
@@ -121,7 +121,7 @@ async def _replay(
     speed: float,
     ttl_ms: int,
 ) -> None:
-    rows: list[Row] | None = None
+    rows: Sequence[Row] | None = None
     if file is not None:
         source = _of_file(file)
     else:
@@ -143,7 +143,7 @@ async def _replay(
     _tell_result(part, found, live_ticks, live_hash, took_s)
 
 
-def _tell_result(part: Part, found: list[Row], live_ticks: int, live_hash: str, took_s: float) -> None:
+def _tell_result(part: Part, found: Sequence[Row], live_ticks: int, live_hash: str, took_s: float) -> None:
     about, range_s = part.about, (part.last_ms - part.first_ms) / 1000
     click.echo(
         f"{moment_text(about.from_ms)} to {moment_text(about.to_ms)}: {len(found):,} ticks; {range_s:,.0f} s"
@@ -163,7 +163,7 @@ def _tell_result(part: Part, found: list[Row], live_ticks: int, live_hash: str, 
     )
 
 
-async def _play_here(part: Part, speed: float) -> list[Row]:
+async def _play_here(part: Part, speed: float) -> Sequence[Row]:
     about = part.about
     playback = Playback(about.from_ms, about.to_ms, about.step_ms, about.remove_after_ms, about.ceilings)
     async for message in _paced(part, speed):
@@ -171,7 +171,7 @@ async def _play_here(part: Part, speed: float) -> list[Row]:
     return playback.rows
 
 
-async def _play_into(settings: Settings, part: Part, world: str, speed: float, ttl_ms: int) -> list[Row]:
+async def _play_into(settings: Settings, part: Part, world: str, speed: float, ttl_ms: int) -> Sequence[Row]:
     about, begun_ms = part.about, int(time.time() * 1000)
     async with ReplayWorld(
         settings,
@@ -203,9 +203,9 @@ async def _paced(part: Part, speed: float) -> AsyncIterator[Observation]:
 @asynccontextmanager
 async def _of_log(settings: Settings, span: tuple[int, int], warm_ms: int | None) -> AsyncIterator[Part]:
     from_ms, to_ms = span
-    remove_after_ms = int(settings.remove_after_s * 1000)
+    remove_after_ms = settings.remove_after_ms
     begin_ms = from_ms - (remove_after_ms if warm_ms is None else warm_ms)
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
+    catalogue = rulebook_of(settings).catalogue
     async with opened_log(settings, from_ms, to_ms, begin_ms) as log:
         about = About(
             from_ms,

@@ -9,11 +9,10 @@ import structlog
 from streams import metrics
 from streams.agents import sink as agent
 from streams.agents.sink import SinkStage
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.decice_fields import Fields
 from streams.engine.faust_app import new_app, run_app
 from streams.errors import StoreError
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.stores import Store, open_store
 from streams.topics import check_topics, topics_of
@@ -38,10 +37,10 @@ def create_sink_app(settings: Settings, store: Store) -> tuple[Any, SinkStage]:
 @click.pass_obj
 def sink(settings: Settings) -> None:
     """Write closed ticks to the history store, until it is stopped."""
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
+    catalogue = rulebook_of(settings).catalogue
     store = open_store(
         settings,
-        {name: (metric.measurement, metric.field) for name, metric in catalogue.items()},
+        catalogue.fields(),
         Fields(catalogue, settings.decice_mem_unit),
     )
     asyncio.run(check_topics(settings))

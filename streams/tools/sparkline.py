@@ -25,7 +25,8 @@ def sparkline(
     sums: list[list[float]] = [[] for _ in range(width)]
     for at_ms, value in zip(times_ms, values, strict=True):
         sums[min(width - 1, (at_ms - start_ms) * width // (end_ms - start_ms))].append(value)
-    means = [sum(part) / len(part) if part else None for part in sums]
+    # Divided first: the sum of great values is infinite.
+    means = [sum(value / len(part) for value in part) if part else None for part in sums]
     present = [mean for mean in means if mean is not None]
     low, high = min(present, default=0.0), max(present, default=0.0)
     return "".join(" " if mean is None else _block(mean, low, high) for mean in means)

@@ -12,33 +12,24 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.near import near_names
 from streams.domain.stamp import Stamp, make_stamp, oldest_observed_ms
 from streams.domain.where import InvalidWhereError, Where, find, parse_where
-from streams.encoding import encode_json
-from streams.errors import TwinError
 from streams.replica import TwinReplica
 from streams.replica.past import PastView
 from streams.replica.view import WorldView
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
+from streams.tools.opened import check_world, opened_twin
+from streams.tools.output import echo_json, new_console
 from streams.tools.past import past_of
 from streams.tools.table import Tables
-from streams.tools.worldscan import WorldScan, unknown_world
-
-READY_S = 30.0
-"""[s] For reading the topic from its beginning; 100,000 entities take two."""
 
 REFRESH_S = 0.5
 """[s] Least time between two pictures of --watch, and"""
 
 AGE_S = 1.0
 """[s] the most, as ages grow without any change."""
-
-
-UNBOUNDED_WIDTH = 10_000
-"""[1] Of output that is no terminal: whoever reads it wants all metrics."""
 
 
 @dataclass(frozen=True)
@@ -125,22 +116,18 @@ class Show:
 async def _show(settings: Settings, world: str, at: str | None, show: Show) -> int:
     if at is not None:
         return await _draw(settings, await past_of(settings, world, at), show)
-    async with TwinReplica(settings, world) as twin:
-        await twin.ready(READY_S)
-        if world != "live" and ("world", world) not in twin:
-            async with WorldScan(settings) as scan:
-                raise TwinError(unknown_world(world, list(await scan.read())))
+    async with opened_twin(settings, world) as twin:
+        await check_world(settings, twin)
         return await _draw(settings, twin, show)
 
 
 async def _draw(settings: Settings, twin: WorldView, show: Show) -> int:
     if show.as_json:
         stamp, entities = _snapshot(twin, show.selection)
-        indent = 2 if sys.stdout.isatty() else None
-        click.echo(encode_json({"stamp": stamp, "entities": entities}, indent=indent))
+        echo_json({"stamp": stamp, "entities": entities})
         return 0
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED_WIDTH)
-    catalogue = load_rulebook(load_config(settings.config).rule_packs).catalogue
+    console = new_console()
+    catalogue = rulebook_of(settings).catalogue
     tables = Tables(catalogue, console.width if console.is_terminal else None, show.aligned)
     if show.watch:
         await _watch(twin, show.selection, tables, console)

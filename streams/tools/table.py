@@ -13,7 +13,7 @@ from rich.text import Text
 
 from streams.domain.catalogue import Catalogue
 from streams.domain.stamp import Stamp
-from streams.tools.figures import format_age, format_value
+from streams.tools.figures import format_age, format_value, shown_unit
 
 KINDS = ("cluster", "nodepool", "node", "device", "link", "job", "world")
 """Order in which kinds are shown; others follow by name."""
@@ -139,7 +139,7 @@ class Tables:
 
     def _metric_column(self, name: str, entities: list[Mapping[str, Any]], legend: set[str]) -> Column:
         unit = self.catalogue[name].unit if name in self.catalogue else ""
-        column = Column(_broken(name) + f"\n{_shown_unit(unit)}", is_number=True)
+        column = Column(_broken(name) + f"\n{shown_unit(unit)}", is_number=True)
         for entity in entities:
             column.cells.append(self._cell(name, unit, entity, legend))
         return column
@@ -220,11 +220,6 @@ def _broken(name: str) -> str:
             lines.append("")
         lines[-1] += part
     return "\n".join(lines)
-
-
-def _shown_unit(unit: str) -> str:
-    # A byte count says in each cell whether it is MiB or GiB.
-    return "" if unit in ("1", "B", "B/s", "Hz") else unit
 
 
 def _why(entity: Mapping[str, Any]) -> str:

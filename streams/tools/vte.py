@@ -12,8 +12,9 @@ from typing import IO, Any
 
 import click
 
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.domain.catalogue import Catalogue
+from streams.domain.commands import follows_clock
 from streams.encoding import encode_json
 from streams.errors import TwinError
 from streams.events import parse_event
@@ -21,25 +22,22 @@ from streams.events.models import WORLD_PATTERN
 from streams.events.sender import EventSender
 from streams.replica import TwinReplica
 from streams.replica.view import WorldView
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
+from streams.tools.opened import opened_twin
 from streams.tools.past import past_of
-from streams.tools.vteoptions import DurationType, SpeedType
+from streams.tools.times import ScenarioDurationType, SpeedType
 from streams.tools.vteprogress import Progress
 from streams.vte.export import export_scenario
 from streams.vte.formats import FORMATS, Read, read
 from streams.vte.scenario import scenario_schema
 from streams.vte.simulation import Simulation
 
-READY_S = 30.0
-"""[s] For reading the topic from its beginning; 100,000 entities take two."""
-
 BATCH_EVENTS = 50
 """[1] Events whose answers are waited for together when there is no time to keep."""
 
 
 def _world_name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    if value == "live" or value.startswith("live~"):
+    if follows_clock(value):
         raise click.BadParameter(f"{value}: a scenario needs an isolated world, such as w1")
     if not re.fullmatch(WORLD_PATTERN, value):
         raise click.BadParameter(f"{value!r}: lower-case letters, digits, . _ -; at most 63, such as w1")
@@ -56,10 +54,10 @@ format_option = click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), help="Format of SCENARIO; else its schema says it."
 )
 step_option = click.option(
-    "--step", type=DurationType(), help="Length of a step, such as 5s; else the scenario's."
+    "--step", type=ScenarioDurationType(), help="Length of a step, such as 5s; else the scenario's."
 )
 ttl_option = click.option(
-    "--ttl", type=DurationType(), default="1h", show_default=True, help="Life of the world."
+    "--ttl", type=ScenarioDurationType(), default="1h", show_default=True, help="Life of the world."
 )
 out_option = click.option(
     "--out",
@@ -218,8 +216,7 @@ async def _export(settings: Settings, world: str, at: str | None) -> str:
     if at is not None:
         past = await past_of(settings, world, at)
         return _exported(settings, world, past, past.at_ms)
-    async with TwinReplica(settings, world=world) as twin:
-        await twin.ready(READY_S)
+    async with opened_twin(settings, world) as twin:
         return _exported(settings, world, twin, _clock_ms(twin))
 
 
@@ -267,4 +264,4 @@ def _writer(out: str) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
 
 
 def _catalogue(settings: Settings) -> Catalogue:
-    return load_rulebook(load_config(settings.config).rule_packs).catalogue
+    return rulebook_of(settings).catalogue

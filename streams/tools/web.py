@@ -4,8 +4,7 @@ import asyncio
 
 import click
 
-from streams.collect.config import load_config
-from streams.rulebook import load_rulebook
+from streams.collect.config import rulebook_of
 from streams.settings import Settings
 from streams.web.run import run_web
 
@@ -14,4 +13,4 @@ from streams.web.run import run_web
 @click.pass_obj
 def web(settings: Settings) -> None:
     """Serve the REST API on TWIN_WEB_HOST and TWIN_WEB_PORT; 0 is any free port."""
-    asyncio.run(run_web(settings, load_rulebook(load_config(settings.config).rule_packs)))
+    asyncio.run(run_web(settings, rulebook_of(settings)))

@@ -5,9 +5,8 @@ import asyncio
 import click
 
 from streams.app import create_app, serve_metrics
-from streams.collect.config import load_config
+from streams.collect.config import rulebook_of
 from streams.engine.faust_app import run_app
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.topics import check_topics
 
@@ -16,7 +15,7 @@ from streams.topics import check_topics
 @click.pass_obj
 def worker(settings: Settings) -> None:
     """Harmonise scrapes and events and keep the twin, until it is stopped."""
-    rulebook = load_rulebook(load_config(settings.config).rule_packs)
+    rulebook = rulebook_of(settings)
     asyncio.run(check_topics(settings))
     app = create_app(settings, rulebook)
     run_app(app, lambda stop: serve_metrics(settings, app, stop))

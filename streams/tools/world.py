@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import sys
 import time
 from itertools import groupby
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from streams.domain.worldhash import world_hash
@@ -17,6 +15,7 @@ from streams.events.models import EVENT
 from streams.events.sender import EventSender
 from streams.settings import Settings
 from streams.tools.figures import format_age
+from streams.tools.output import new_console
 from streams.tools.worldscan import WorldCount, WorldScan, read_rows, unknown_world
 from streams.topics import check_topics
 
@@ -25,9 +24,6 @@ DROP_S = 15.0
 
 LOOK_AGAIN_S = 0.2
 """[s] Between looks at a world that is being dropped."""
-
-UNBOUNDED_WIDTH = 10_000
-"""[1] Of output that is no terminal."""
 
 
 @click.group()
@@ -44,8 +40,7 @@ def list_worlds(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_document(name, count) for name, count in worlds.items()], indent=2))
     elif worlds:
-        width = None if sys.stdout.isatty() else UNBOUNDED_WIDTH
-        Console(highlight=False, width=width).print(_table(worlds))
+        new_console().print(_table(worlds))
     else:
         click.echo("There are no worlds, and nothing in live: is TWIN_TOPIC_PREFIX right?", err=True)
 

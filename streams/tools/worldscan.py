@@ -3,13 +3,13 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
 
 from streams.domain.commands import is_overlay
 from streams.domain.keys import split_key
 from streams.domain.near import near_names
+from streams.domain.ticks import ClosedRow, closed_rows
 from streams.domain.worlds import is_own_kind
 from streams.errors import InvalidMessageError, TwinError
 from streams.records import State, Tick
@@ -20,18 +20,6 @@ from streams.topics import topics_of
 
 SKEW_MS = 60_000
 """[ms] By which the clock of whoever creates a world may be ahead of a worker's."""
-
-
-class ClosedRow(NamedTuple):
-    """A closed tick of an entity, as the hash takes it."""
-
-    tick_ms: int
-    kind: str
-    id: str
-    complete: bool
-    names: list[str]
-    values: list[float]
-    qualities: list[int]
 
 
 @dataclass
@@ -144,24 +132,10 @@ class RowScan:
             return  # not a record, so it says nothing
         if tick["world"] != self.world or message.timestamp < self._from_ms:
             return
-        start = 0
-        for place, size in enumerate(tick["sizes"]):
-            stop = start + size
-            version = tick["versions"][place]
+        for version, row in closed_rows(tick):
             if version <= self._ended_version:
-                start = stop
                 continue  # of an earlier world of this name, sent again
             self._begin_anew()
-            row = ClosedRow(
-                tick["ticks_ms"][place],
-                tick["kinds"][place],
-                tick["ids"][place],
-                tick["complete"][place],
-                [tick["names"][metric] for metric in tick["metrics"][start:stop]],
-                tick["values"][start:stop],
-                tick["qualities"][start:stop],
-            )
-            start = stop
             if row.kind.startswith("_"):
                 continue
             known = self._rows.get(row[:3])

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from streams.domain.commands import follows_clock
 from streams.replica.past import PastView
 from streams.settings import Settings
 from streams.web.live import caught_up
-from streams.web.moment import follows_clock, view_at
+from streams.web.moment import view_at
 from streams.web.posting import ImportQuery, take_document
 from streams.web.state import ERRORS, MomentQuery, WorldQuery
 from streams.web.twindocument import Body, TwinDocument, TwinDocuments

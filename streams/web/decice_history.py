@@ -9,14 +9,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from streams.domain.decice_fields import Fields
-from streams.history.past import UntoldPastError
 from streams.history.pool import HistoryPool
 from streams.settings import Settings
 from streams.web.decice import PREFIXES, add_route
 from streams.web.live import caught_up
 from streams.web.moment import moment_of, step_of
 from streams.web.past import history_of, history_problems
-from streams.web.problems import ProblemError
+from streams.web.problems import ProblemError, invalid
 from streams.web.snapshots import Batch, Order, read_snapshot, read_snapshots
 from streams.web.state import ERRORS, WorldQuery
 
@@ -63,10 +62,7 @@ async def _snapshot(request: Request, ts: str, world: str, *, with_cluster: bool
     at_ms = moment_of(request, world, ts, "ts")
     pool = history_of(request)
     with history_problems():
-        try:
-            found = await pool.run(read_snapshot, order, at_ms)
-        except UntoldPastError as error:
-            raise ProblemError(422, "untold-past", str(error), field="world") from error
+        found = await pool.run(read_snapshot, order, at_ms)
     if found is None:
         seconds = order.remove_after_ms / 1000
         detail = f"there is no closed tick of world {world} within {seconds:g} s up to {iso(at_ms)}"
@@ -81,8 +77,7 @@ async def _snapshots(request: Request, query: RangeQuery, *, with_cluster: bool)
     start_ms = moment_of(request, query.world, query.start, "start")
     stop_ms = moment_of(request, query.world, query.stop, "stop")
     if start_ms > stop_ms:
-        detail = f"start={query.start} is later than stop={query.stop}"
-        raise ProblemError(422, "invalid-parameter", detail, field="start")
+        raise invalid("start", f"start={query.start} is later than stop={query.stop}")
     every_ms = distance_ms(start_ms, stop_ms, order.step_ms)
     moments = list(range(stop_ms - stop_ms % every_ms, start_ms - 1, -every_ms))
     pool = history_of(request)
@@ -108,10 +103,7 @@ async def _body(pool: HistoryPool, order: Order, moments: list[int], batch: Batc
 
 async def _read(pool: HistoryPool, order: Order, moments: list[int]) -> Batch:
     with history_problems():
-        try:
-            return await pool.run(read_snapshots, order, moments)
-        except UntoldPastError as error:
-            raise ProblemError(422, "untold-past", str(error), field="world") from error
+        return await pool.run(read_snapshots, order, moments)
 
 
 def distance_ms(start_ms: int, stop_ms: int, step_ms: int) -> int:
@@ -131,7 +123,7 @@ def _order(request: Request, world: str, *, with_cluster: bool) -> Order:
     caught_up(request).view_of(world)
     settings: Settings = request.app.state.twin.settings
     fields = Fields(request.app.state.rulebook.catalogue, settings.decice_mem_unit)
-    return Order(world, round(settings.remove_after_s * 1000), step_of(request, world), fields, with_cluster)
+    return Order(world, settings.remove_after_ms, step_of(request, world), fields, with_cluster)
 
 
 for _prefix in PREFIXES:

@@ -12,7 +12,7 @@ from streams.replica.view import WorldView
 from streams.web.live import caught_up
 from streams.web.models import Model, SnapshotStamp, Status
 from streams.web.moment import moment_of, past_at
-from streams.web.problems import ProblemError
+from streams.web.problems import invalid
 from streams.web.state import ERRORS, WorldQuery
 
 NOW = "now"
@@ -115,8 +115,7 @@ async def get_diff(request: Request, query: Annotated[DiffQuery, Query()]) -> di
     from_ms = moment_of(request, query.world, query.from_, "from")
     to_ms = None if query.to.strip() == NOW else moment_of(request, query.world, query.to, "to")
     if to_ms is not None and to_ms < from_ms:
-        detail = f"from={query.from_} is later than to={query.to}"
-        raise ProblemError(422, "invalid-parameter", detail, field="from")
+        raise invalid("from", f"from={query.from_} is later than to={query.to}")
     before = await past_at(request, query.world, from_ms)
     after: WorldView
     if to_ms is None:
@@ -141,11 +140,11 @@ def _thresholds(query: DiffQuery) -> Thresholds:
     try:
         return Thresholds(parse_beyond(query.beyond), query.ratio)
     except ValueError as error:
-        raise ProblemError(422, "invalid-parameter", str(error), field="beyond") from error
+        raise invalid("beyond", str(error)) from error
 
 
 def _check_names(thresholds: Thresholds, known: set[str]) -> None:
     for name in sorted(thresholds.beyond.keys() - known):
         near = near_names(name, sorted(known))
         detail = f"there is no metric {name!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
-        raise ProblemError(422, "invalid-parameter", detail, field="beyond", near=near)
+        raise invalid("beyond", detail, near=near)

@@ -5,23 +5,18 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import Field
-from starlette.routing import Match
-from starlette.types import Scope
 
 from streams.domain.times import parse_duration, parse_moment
 from streams.history import formats
 from streams.history.query import DEFAULT_LIMIT, MAX_LIMIT, Facts, HistoryQuery, QueryError
 from streams.settings import Settings
+from streams.web.entityroute import EntityRoute
 from streams.web.historymodels import Function, HistoryAnswer
 from streams.web.moment import step_of, world_now_ms
 from streams.web.past import history_of, history_problems
-from streams.web.problems import ProblemError
+from streams.web.problems import ProblemError, invalid
 from streams.web.state import ERRORS, KINDS, WorldQuery
-
-DAY_MS = 86_400_000
-"""[ms]"""
 
 SETTLED_MS = 3_600_000
 """[ms] What is as old does not change any more: a sink catches up long before."""
@@ -101,17 +96,6 @@ class HistoryParameters(WindowQuery):
     )
 
 
-class EntityRoute(APIRoute):
-    """A route below an entity, whose id may itself end as the route does: with its slash encoded."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether the last part of the path is the route's, and not the id's."""
-        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if raw_path.split(b"?")[0].rpartition(b"/")[2] != self.path.rpartition("/")[2].encode():
-            return Match.NONE, {}
-        return super().matches(scope)
-
-
 router = APIRouter(prefix="/twin/v1", tags=["twin"], route_class=EntityRoute, responses=ANSWERS)
 
 
@@ -124,7 +108,7 @@ async def get_history(request: Request, query: Annotated[HistoryParameters, Quer
     """
     for kind in query.kind:
         if not kind:
-            raise _invalid("kind", f"must not be empty: kinds are {', '.join(KINDS)}")
+            raise invalid("kind", f"must not be empty: kinds are {', '.join(KINDS)}")
     return await _answer(
         request,
         query,
@@ -159,9 +143,9 @@ async def _answer(request: Request, query: WindowQuery, **which: Any) -> Respons
         **which,
     )
     facts = Facts(
-        {name: metric.unit for name, metric in request.app.state.rulebook.catalogue.items()},
+        request.app.state.rulebook.catalogue.units(),
         step_of(request, query.world),
-        round(settings.history_retention_d * DAY_MS),
+        settings.history_retention_ms,
         int(time.time() * 1000),
     )
     pool = history_of(request)
@@ -169,10 +153,8 @@ async def _answer(request: Request, query: WindowQuery, **which: Any) -> Respons
         try:
             answer = await pool.run(formats.answer, question, facts, form)
         except QueryError as error:
-            problem = ProblemError(422, "invalid-parameter", str(error), field=error.field)
-            if error.near:
-                problem.document["near"] = error.near
-            raise problem from error
+            near = {"near": error.near} if error.near else {}
+            raise invalid(error.field, str(error), **near) from error
     is_settled = question.end_ms < now_ms - SETTLED_MS
     kept = f"max-age={KEPT_S}" if is_settled else "no-cache"
     return Response(
@@ -212,7 +194,7 @@ def _split(texts: Iterable[str]) -> tuple[str, ...]:
 def _label(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not name or not sign:
-        raise _invalid("labels", f"{text!r} is not name=value, as in nodepool=1")
+        raise invalid("labels", f"{text!r} is not name=value, as in nodepool=1")
     return name, value
 
 
@@ -220,8 +202,4 @@ def _read(field: str, parse: Callable[[str], int], text: str) -> int:
     try:
         return parse(text)
     except ValueError as error:
-        raise _invalid(field, str(error)) from error
-
-
-def _invalid(field: str, text: str) -> ProblemError:
-    return ProblemError(422, "invalid-parameter", text, field=field)
+        raise invalid(field, str(error)) from error

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from streams.domain.commands import follows_clock
 from streams.domain.latency import Delay, delays, find_devices
 from streams.web.decice import document_of
 from streams.web.models import Model
-from streams.web.moment import exactly, follows_clock, moment_of
-from streams.web.problems import ProblemError
+from streams.web.moment import exactly, moment_of
+from streams.web.problems import invalid
 from streams.web.state import ERRORS, MomentQuery
 
 DEVICES_MAX = 100
@@ -59,7 +60,7 @@ async def get_latency(request: Request, query: Annotated[LatencyQuery, Query()])
     names = list(dict.fromkeys(name.strip() for name in query.devices.split(",") if name.strip()))
     if not 0 < len(names) <= DEVICES_MAX:
         text = f"devices: {len(names)} names; 1 to {DEVICES_MAX} are taken"
-        raise ProblemError(422, "invalid-parameter", text, field="devices")
+        raise invalid("devices", text)
     found = find_devices(names, document.devices)
     pools = [device.pool if device else None for device in found.values()]
     # The time of an isolated world is its own: there ages are as of its newest value.

@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 
+from streams.domain.commands import follows_clock
 from streams.domain.times import parse_moment
-from streams.history.past import Past, UntoldPastError, read_past
+from streams.history.past import Past, read_past
 from streams.replica.past import PastView, past_view
 from streams.replica.view import WorldView
 from streams.replica.worlds import LIVE, OVERLAY
 from streams.settings import Settings
 from streams.web.live import LiveTwin, caught_up
 from streams.web.past import history_of, history_problems
-from streams.web.problems import ProblemError
+from streams.web.problems import ProblemError, invalid
 
 VIEWS = 16
 """[1] Moments that are kept, and"""
@@ -94,10 +95,10 @@ def moment_of(request: Request, world: str, text: str, field: str = "at") -> int
     try:
         at_ms = parse_moment(text, now_ms)
     except ValueError as error:
-        raise ProblemError(422, "invalid-parameter", str(error), field=field) from error
+        raise invalid(field, str(error)) from error
     if at_ms > now_ms:
         ahead = f"{(at_ms - now_ms) / 1000:g} s after the time of world {world}"
-        raise ProblemError(422, "invalid-parameter", f"{text!r} is to come: it is {ahead}", field=field)
+        raise invalid(field, f"{text!r} is to come: it is {ahead}")
     return max(0, at_ms)
 
 
@@ -113,23 +114,13 @@ async def past_at(request: Request, world: str, at_ms: int) -> PastView:
     pool = history_of(request)
 
     async def read() -> Past:
-        return await pool.run(
-            read_past, world, at_ms, round(settings.remove_after_s * 1000), step_of(request, world)
-        )
+        return await pool.run(read_past, world, at_ms, settings.remove_after_ms, step_of(request, world))
 
     with history_problems():
-        try:
-            view, own = await moments.view(world, at_ms, world_now_ms(request, world), read)
-        except UntoldPastError as error:
-            raise ProblemError(422, "untold-past", str(error), field="world") from error
+        view, own = await moments.view(world, at_ms, world_now_ms(request, world), read)
     if not own and world != LIVE:
         _check_was_there(request, world, at_ms)
     return view
-
-
-def follows_clock(world: str) -> bool:
-    """Whether the time of a world is that of the clock: live's, and that of what lies over it."""
-    return world == LIVE or world.startswith(OVERLAY)
 
 
 def world_now_ms(request: Request, world: str) -> int:

@@ -7,6 +7,7 @@ from math import ceil
 from fastapi import Request
 
 from streams.errors import SettingsError, StoreError, TooMuchError
+from streams.history.past import UntoldPastError
 from streams.history.pool import HistoryBusyError, HistoryPool
 from streams.web.problems import ProblemError
 
@@ -35,11 +36,13 @@ def history_of(request: Request) -> HistoryPool:
 
 @contextmanager
 def history_problems() -> Iterator[None]:
-    """Make problem documents of the errors of a read: 503 with Retry-After, or 422 when it is too much."""
+    """Make problem documents of the errors of a read: 503 with Retry-After, or 422 where no retry helps."""
     try:
         yield
     except TooMuchError as error:
         raise ProblemError(422, "too-much", str(error)) from error
+    except UntoldPastError as error:
+        raise ProblemError(422, "untold-past", str(error), field="world") from error
     except HistoryBusyError as error:
         raise _away("history-busy", error, BUSY_RETRY_S) from error
     except StoreError as error:

@@ -43,6 +43,11 @@ class ProblemError(Exception):
         self.document |= extra
 
 
+def invalid(field: str, detail: str, **extra: Any) -> ProblemError:
+    """422: a parameter that cannot be meant."""
+    return ProblemError(422, "invalid-parameter", detail, field=field, **extra)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of this app a problem document."""
 
@@ -54,8 +59,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         faults = [{"field": _field(fault["loc"]), "detail": _reason(fault)} for fault in error.errors()]
         detail = "; ".join(f"{fault['field']}: {fault['detail']}" for fault in faults)
-        problem = ProblemError(422, "invalid-parameter", detail, field=faults[0]["field"], errors=faults)
-        return _answer(request, problem)
+        return _answer(request, invalid(faults[0]["field"], detail, errors=faults))
 
     @app.exception_handler(HTTPException)
     async def answer_http(request: Request, error: HTTPException) -> JSONResponse:

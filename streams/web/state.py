@@ -16,7 +16,7 @@ from streams.replica.view import WorldView
 from streams.web.encoded import Encoded, EncodedStates
 from streams.web.models import Entity, Problem, StateAnswer
 from streams.web.moment import view_at
-from streams.web.problems import ProblemError
+from streams.web.problems import ProblemError, invalid
 
 KINDS = ("cluster", "nodepool", "node", "device", "link", "job", "world")
 """Kinds of entities (DESIGN section 5)."""
@@ -110,7 +110,7 @@ async def get_entity(
 ) -> Response:
     """One entity, now or as of a moment; its id is percent-encoded in the path."""
     view = await view_at(request, query.world, query.at)
-    _check_kind(view, kind, "kind")
+    check_kind(view, kind, "kind")
     found = view.find(kind, id)
     if found is None:
         near = near_names(id, view.ids(kind))
@@ -133,22 +133,23 @@ async def get_entity(
     return Response(encode_json(entity), media_type=JSON, headers={"ETag": tag, "Cache-Control": "no-cache"})
 
 
-def _check_kind(view: WorldView, kind: str, field: str) -> None:
+def check_kind(view: WorldView, kind: str, field: str) -> None:
+    """Raise 404 unless there may be entities of a kind."""
     if kind not in KINDS and not any(other == kind for other, _ in view):
-        kinds = ", ".join(KINDS)
-        raise ProblemError(404, "unknown-kind", f"there is no kind {kind!r}: kinds are {kinds}", field=field)
+        detail = f"there is no kind {kind!r}: kinds are {', '.join(KINDS)}"
+        raise ProblemError(404, "unknown-kind", detail, field=field, near=near_names(kind, KINDS))
 
 
 def _parse_where(text: str) -> Where:
     try:
         return parse_where(text)
     except InvalidWhereError as error:
-        raise ProblemError(422, "invalid-parameter", str(error), field="where", term=error.term) from error
+        raise invalid("where", str(error), term=error.term) from error
 
 
 def _keys(view: WorldView, query: StateQuery) -> list[tuple[str, str]] | None:
     for kind in query.kind:
-        _check_kind(view, kind, "kind")
+        check_kind(view, kind, "kind")
     if not query.kind and not query.id:
         return None
     if query.kind and query.id:

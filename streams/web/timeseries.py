@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.domain.sink import ENTITY_STATE, OTHER, TICK
+from streams.domain.sink import ENTITY_STATE, OTHER
 from streams.domain.times import LATEST_MS
 from streams.encoding import encode_json
 from streams.errors import StoreError, TwinError
@@ -21,7 +21,7 @@ from streams.web.access import check_key
 from streams.web.decice import PREFIXES, add_route, influxdb_of
 from streams.web.moment import moment_of
 from streams.web.past import history_of, history_problems
-from streams.web.problems import ProblemError
+from streams.web.problems import ProblemError, invalid
 from streams.web.state import ERRORS
 
 RECORDS = 10_000
@@ -111,7 +111,7 @@ async def post_read(request: Request, wanted: RecordsWanted) -> Response:
     stop = wanted.time_range.stop
     stop_ms = _range_ms(request, "now" if stop is None else stop, "stop")
     if start_ms >= stop_ms:
-        raise ProblemError(422, "invalid-parameter", "start must be before stop", field="time_range.start")
+        raise invalid("time_range.start", "start must be before stop")
     pool = history_of(request)
     with history_problems(), _refusals():
         found = await pool.run(read_raw, wanted.bucket, wanted.measurement, start_ms, stop_ms, wanted.tags)
@@ -172,7 +172,7 @@ def _check_own(request: Request, bucket: str, measurements: set[str]) -> None:
     if own_bucket is None or bucket not in (own_bucket, f"{own_bucket}_5m"):
         return
     catalogue = request.app.state.rulebook.catalogue
-    own = {metric.measurement for metric in catalogue.values()} | {ENTITY_STATE, TICK, OTHER}
+    own = {metric.measurement for metric in catalogue.values()} | {ENTITY_STATE, OTHER}
     if settings.influx_decice_compat:
         own.update(COMPAT)
     taken = sorted(measurements & own)
@@ -199,7 +199,7 @@ def _time_ms(written: str | int | None, field: str) -> int | None:
         moment_ms = -1
     if not 0 <= moment_ms < LATEST_MS:
         detail = f"{written!r} is no moment from 1970 to 9999: write ISO 8601, or an integer since the epoch"
-        raise ProblemError(422, "invalid-parameter", detail, field=field)
+        raise invalid(field, detail)
     return moment_ms
 
 

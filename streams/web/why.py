@@ -5,54 +5,39 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.routing import APIRoute
 from pydantic import Field
-from starlette.routing import Match
-from starlette.types import Scope
 
 from streams.domain.near import near_names
 from streams.errors import TwinError
 from streams.history.pool import HistoryPool
-from streams.history.why import explain
-from streams.history.whyanswer import Known
-from streams.history.whydocument import document_of
-from streams.history.whylog import Subject
-from streams.history.whythen import read_past_tick
+from streams.history.why.answer import Known
+from streams.history.why.document import document_of
+from streams.history.why.explain import explain
+from streams.history.why.log import Subject
+from streams.history.why.then import read_past_tick
 from streams.replica.whose import known_of, subject_of
 from streams.rulebook import RuleBook
 from streams.settings import Settings
 from streams.stores import PastTick
 from streams.topics import topics_of
+from streams.web.entityroute import EntityRoute
 from streams.web.live import caught_up
 from streams.web.moment import moment_of
 from streams.web.past import history_problems
 from streams.web.problems import ProblemError
-from streams.web.state import ERRORS, KINDS, MomentQuery
+from streams.web.state import ERRORS, MomentQuery, check_kind
 from streams.web.whymodels import WhyAnswer
 
 AT_A_TIME = 4
 """[1] Explanations: each reads Kafka on its own, and decodes some MB beside what is live."""
 
 TIME_LIMIT_S = 10.0
-"""[s] For one of them; the log itself is given up earlier (`streams.history.log`)."""
+"""[s] For one of them; the log itself is given up earlier (`streams.history.why.look`)."""
 
 RETRY_AFTER_S = 2
 """[s] What a client is told to wait when there are too many."""
 
-SUFFIX = b"/why"
-
-
-class _WhyRoute(APIRoute):
-    """Takes only paths whose last part is `why`: an id may end in it too, and has its slash encoded then."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        raw: bytes = scope.get("raw_path") or SUFFIX
-        if not raw.partition(b"?")[0].endswith(SUFFIX):
-            return Match.NONE, {}
-        return super().matches(scope)
-
-
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS, route_class=_WhyRoute)
+router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS, route_class=EntityRoute)
 
 _running: set[object] = set()
 
@@ -76,9 +61,7 @@ async def get_why(
     settings: Settings = request.app.state.twin.settings
     book: RuleBook = request.app.state.rulebook
     view = caught_up(request).view_of(query.world)
-    if kind not in KINDS:
-        detail = f"there is no kind {kind!r}: kinds are {', '.join(KINDS)}"
-        raise ProblemError(404, "unknown-kind", detail, field="kind", near=near_names(kind, KINDS))
+    check_kind(view, kind, "kind")
     if query.metric not in book.catalogue:
         near = near_names(query.metric, book.catalogue)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
@@ -121,7 +104,7 @@ def _past_of(request: Request, subject: Subject) -> Callable[[int], Awaitable[Pa
     if pool is None:
         return None
     settings: Settings = request.app.state.twin.settings
-    remove_after_ms = round(settings.remove_after_s * 1000)
+    remove_after_ms = settings.remove_after_ms
 
     async def past(at_ms: int) -> PastTick | None:
         return await pool.run(read_past_tick, subject.world, subject.kind, subject.id, at_ms, remove_after_ms)

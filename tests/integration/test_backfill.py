@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.stores.duckdb_file import read_file
+from streams.stores.duckdb.file import read_file
 from tests.pastprometheus import BORN_MS, NODES, PastPrometheus, serving
 
 STEP = 5_000

@@ -13,9 +13,10 @@ import pytest_asyncio
 
 from streams import stores
 from streams.errors import StoreError
-from streams.stores import Selection, duckdb_file, duckdb_read
-from streams.stores import duckdb_tables as tables
-from streams.stores.duckdb import DuckStore
+from streams.stores import Selection
+from streams.stores.duckdb import DuckStore, tables
+from streams.stores.duckdb import file as duckdb_file
+from streams.stores.duckdb import read as duckdb_read
 from tests.history_model import Row, change_of, tick_of
 from tests.history_suite import HistorySuite
 

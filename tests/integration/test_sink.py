@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streams.settings import Settings
-from streams.stores.duckdb_file import read_file
+from streams.stores.duckdb.file import read_file
 from tests.closed_ticks import METRICS, dead_letters, producer_of, send, ticks_of, value_of
 from tests.services.roles import Role
 from tests.services.waiting import until

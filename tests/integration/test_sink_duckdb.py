@@ -10,12 +10,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from streams.domain.sink import check_columns
+from streams.domain.rows import check_columns
 from streams.errors import InvalidMessageError, SettingsError, StoreError
 from streams.records import Tick
-from streams.stores import Selection, duckdb_file, duckdb_tables
+from streams.stores import Selection
 from streams.stores.duckdb import DuckStore, parse_path
-from streams.stores.duckdb_file import read_file
+from streams.stores.duckdb import file as duckdb_file
+from streams.stores.duckdb import tables as duckdb_tables
+from streams.stores.duckdb.file import read_file
 
 
 def tick_of(values: dict[str, float], *, id: str = "ws01", at_ms: int = 5_000, changes: int = 0) -> Tick:
@@ -177,7 +179,7 @@ async def test_rows_past_the_retention_are_deleted_but_the_change_that_is_in_for
 async def test_another_process_reads_between_two_writes(store: DuckStore, tmp_path: Path) -> None:
     await store.write(store.convert(tick_of({"load1": 0.5})))
     script = (
-        "import sys; from pathlib import Path; from streams.stores.duckdb_file import read_file\n"
+        "import sys; from pathlib import Path; from streams.stores.duckdb.file import read_file\n"
         "with read_file(Path(sys.argv[1])) as connection:\n"
         "    print(connection.execute('SELECT value FROM tick').fetchall())"
     )

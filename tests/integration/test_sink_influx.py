@@ -11,8 +11,8 @@ from aiohttp import web
 from streams.errors import SettingsError, StoreError
 from streams.settings import Settings, load_settings
 from streams.stores import open_store
-from streams.stores.influx import InfluxStore
-from streams.stores.influx_client import InfluxAddress, parse_address, retry_after_s
+from streams.stores.http import retry_after_s
+from streams.stores.influx import InfluxAddress, InfluxStore, parse_address
 
 TOKEN = "secret-token-that-must-not-show"
 

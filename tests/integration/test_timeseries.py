@@ -210,7 +210,7 @@ async def test_the_twins_own_measurements_are_not_written_over(settings: Setting
     async with serving(other) as client:
         await ready(client)
         for bucket in ("twin", "twin_5m"):
-            for measurement in ("entity_state", "cpu_usage", "tick"):
+            for measurement in ("entity_state", "cpu_usage", "other"):
                 answer = await write(client, [record(None, measurement=measurement)], bucket)
                 assert (answer.status, answer.json["field"]) == (422, "measurement")
                 assert measurement in answer.json["detail"]

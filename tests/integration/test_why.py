@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.domain.keys import entity_key, partition_of
-from streams.history.log import LogLook
+from streams.history.why.look import LogLook
 from streams.records import State
 from streams.schemas import load_codec
 from streams.settings import Settings

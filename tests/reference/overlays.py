@@ -33,8 +33,6 @@ class Fault(faulted.Fault):
     """A fault of an overlay, or what `entity.set` (kind "set") or `entity.remove` ("remove") left."""
 
     told_ms: int = 0
-    looked_at: bool = False
-    """Whether a clock message has reached its start."""
 
     def is_active(self, x_ms: int) -> bool:
         """Active from its message on when it starts by then, however far behind x is."""
@@ -73,6 +71,8 @@ class Overlay:
     created_by: int
     ttl_s: float
     max_entities: int
+    clock_ms: int = 0
+    """[ms] Greatest time of a clock message."""
     ids: set[str] = field(default_factory=set)
     faults: dict[str, Fault] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
@@ -127,6 +127,7 @@ class ReferenceOverlays:
             entity = self.live.entities.get(key)
             if entity is None:
                 now_ms = max(before[key][0].seen_ms, message["at_ms"])
+                self.begin_anew(name)
                 self.follow_all(name, None, [], now_ms)
             elif entity.version == offset + 1:
                 known, count = before.get(key, (entity, 0))
@@ -143,14 +144,15 @@ class ReferenceOverlays:
             self.drop(over)
             return
         due = {name for name, record in over.records.items() if min(record.looks, default=FOREVER) <= at_ms}
-        for fault in over.faults.values():
-            if fault.start_ms <= at_ms and not fault.looked_at:
-                fault.looked_at = True
-                due |= {
-                    name
-                    for name in names_of(fault)
-                    if name not in over.records or fault.start_ms > over.records[name].now_ms
-                }
+        without = {name for fault in over.faults.values() for name in names_of(fault)} - over.records.keys()
+        for name in without:
+            # Also what came, or came back, with a time before a start that the clock had reached already.
+            is_there = f"live/{name}" in self.live.entities
+            starts = [fault.start_ms for fault in over.faults_of(name) if fault.start_ms <= at_ms]
+            if is_there and starts:
+                self.met["start behind the clock"] += max(starts) <= over.clock_ms
+                due.add(name)
+        over.clock_ms = max(over.clock_ms, at_ms)
         for fault in [one for one in over.faults.values() if one.end_ms <= at_ms]:
             self.met["fault over"] += 1
             del over.faults[fault.id]
@@ -252,6 +254,15 @@ class ReferenceOverlays:
         for name in sorted(names):
             entity = self.live.entities.get(f"live/{name}")
             self.follow(over, name, entity, [], max(at_ms, entity.seen_ms if entity else 0))
+
+    def begin_anew(self, name: str) -> None:
+        """Live took an entity away: of what an edit keeps of it nothing of that time is left."""
+        for over in self.overlays.values():
+            record = over.records.get(name)
+            if record is not None:
+                record.newest, record.status, record.reason = (0, False, {}), "", ""
+            for fault in over.faults.values():
+                fault.frozen.pop(name, None)
 
     def follow_all(self, name: str, entity: Entity | None, rows: list[Row], now_ms: int) -> None:
         """Live's record of an entity was written, or went."""

@@ -5,7 +5,7 @@ import asyncio
 from influxdb_client.client.influxdb_client import InfluxDBClient
 
 from streams.settings import Settings
-from streams.stores.influx_client import parse_address
+from streams.stores.influx import parse_address
 
 
 def client_of(settings: Settings) -> InfluxDBClient:

@@ -8,8 +8,7 @@ import pytest_asyncio
 
 from streams.history.past import read_past
 from streams.settings import load_settings
-from streams.stores.influx import InfluxStore
-from streams.stores.influx_client import parse_address
+from streams.stores.influx import InfluxStore, parse_address
 from tests.history_model import STEP_MS, TICKS, change_of, changes, load, tick_of
 from tests.history_suite import catalogue_fields
 from tests.services.influx_bucket import drop

@@ -13,7 +13,7 @@ import pytest
 
 from streams.settings import load_settings
 from streams.stores import Selection, Series
-from streams.tools.history_store import opened_store
+from streams.tools.opened import opened_store
 
 DEADLINE_S = 120.0
 

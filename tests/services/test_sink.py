@@ -20,8 +20,7 @@ from urllib3.exceptions import HTTPError
 from streams.errors import StoreError
 from streams.kafka import client_options
 from streams.settings import Settings
-from streams.stores.influx import InfluxStore
-from streams.stores.influx_client import InfluxAddress, parse_address
+from streams.stores.influx import InfluxAddress, InfluxStore, parse_address
 from tests.closed_ticks import METRICS, dead_letters, producer_of, send, ticks_of, value_of
 from tests.services.conftest import MakeSettings, StartRole
 from tests.services.stack.kafka.certificates import CA_FILE, KEY_STORE
@@ -32,8 +31,8 @@ STACK = Path(__file__).parent / "stack"
 NODES = 30
 """[1] In each message of the outage: enough for all that the sink may hold to be full before its end."""
 
-FIELDS = len(METRICS) + 2
-"""[1] Of a row: its values, whether it is complete, and its qualities."""
+FIELDS = len(METRICS) + 1
+"""[1] Of a row: its values, and their qualities."""
 
 CHANGE_FIELDS = 3
 """[1] Of a change without a reason."""
@@ -185,7 +184,7 @@ async def test_refused_lines_are_dead_letters_and_the_rest_is_kept(
         b"other,node_id=b,nodepool_id=1,simulated=false,world=live",
     ]
     assert "already exists as type string" in conflict["error"]
-    assert len(letters["beyond_retention"]["value"].split(b"\n")) == 4
+    assert len(letters["beyond_retention"]["value"].split(b"\n")) == 3
     assert {id for id, _, _ in values} == {"first", "a", "b", "last", "x"}
     await until(
         lambda: _has_committed(sink_settings, 1, 3), 20.0, "the offsets behind the bad lines are committed"

@@ -61,6 +61,7 @@ def test_an_observation_says_where_it_comes_from(book: RuleBook) -> None:
         "times_ms": [NOW_MS],
         "event_id": "",
         "body": "",
+        "lane": -1,
     }
     assert load_codec("observation").decode(load_codec("observation").encode(observation)) == observation
 

@@ -12,11 +12,12 @@ from streams import stores
 from streams.errors import InvalidMessageError, SettingsError, StoreError, TooMuchError
 from streams.settings import load_settings
 from streams.stores import Selection, Window, open_store
+from streams.stores.http import parse_address
 from streams.stores.kairosdb import KairosStore
-from streams.stores.kairosdb_faults import post_all
-from streams.stores.kairosdb_http import Faults, KairosClient, parse_address
-from streams.stores.kairosdb_points import CHANGE, QUALITY, PointFormat, Points, decode, encode
-from streams.stores.kairosdb_read import MAX_IDS, KairosReader
+from streams.stores.kairosdb.client import Faults, KairosClient
+from streams.stores.kairosdb.points import CHANGE, QUALITY, PointFormat, Points, decode, encode
+from streams.stores.kairosdb.read import MAX_IDS, KairosReader
+from streams.stores.kairosdb.refused import post_all
 from tests.history_model import Row, change_of, tick_of
 
 FIELDS = {"load1": ("load", "load1"), "power_watts": ("power", "power_watts")}
@@ -406,7 +407,7 @@ async def test_a_read_is_given_up_when_its_time_is_over(monkeypatch: pytest.Monk
     ],
 )
 def test_address_is_what_follows_the_name_of_the_store(text: str, url: str) -> None:
-    assert parse_address(text) == url
+    assert parse_address(text, "kairosdb") == url
 
 
 @pytest.mark.parametrize(
@@ -423,7 +424,7 @@ def test_address_is_what_follows_the_name_of_the_store(text: str, url: str) -> N
 )
 def test_address_that_cannot_be_used_is_told_without_its_secrets(text: str) -> None:
     with pytest.raises(SettingsError, match="TWIN_HISTORY_URL") as caught:
-        parse_address(text)
+        parse_address(text, "kairosdb")
     assert "hidden" not in str(caught.value)
 
 

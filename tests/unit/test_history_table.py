@@ -1,7 +1,7 @@
 import io
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -50,6 +50,7 @@ def test_what_does_not_change_but_by_rounding_is_flat() -> None:
     assert sparkline([], [], 0, 2, 2) == "  "
 
 
+@example({0: 8.99e307, 1: 8.99e307}, 1)
 @given(
     st.dictionaries(st.integers(0, 99), st.floats(allow_nan=False, allow_infinity=False)), st.integers(1, 120)
 )

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from streams.errors import StoreError
-from streams.stores.flux import all_of, any_of, equals, extern, moment, predicate, text
-from streams.stores.influx_csv import dicts_of, tables_of, to_ms
+from streams.stores.influx.answers import dicts_of, tables_of, to_ms
+from streams.stores.influx.flux import all_of, any_of, equals, extern, moment, predicate, text
 
 HEAD = "#datatype,string,long,dateTime:RFC3339,double,string\r\n,result,table,_time,_value,node_id\r\n"
 

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import Phase, assume, event, given, note, settings
+from hypothesis import Phase, assume, event, example, given, note, settings
 
 from streams.domain.newest import shown_values
 from streams.records import Observation
@@ -96,8 +96,32 @@ def first_difference(log: list[Observation], step_ms: int) -> str:
     return "no difference"
 
 
+BACK_BEHIND_A_START = Plan(
+    1_000,
+    (
+        ("clock", 310_000, 0),
+        ("fault", "live~w1", "f5", {"kind": "sensor_silent"}, (("node", "a"),), 12_000, "duration", 40_000),
+        ("clock", 20_000, 0),
+        ("scrape", 2_500, "push", (("node", "a"),), (("power_watts", 1),), "", -20_000),
+        ("clock", 10_000, 250),
+    ),
+)
+"""Live takes an entity away, the clock passes a start, and the entity comes back with a time before it."""
+
+LIVED_IN_ONE_BATCH = Plan(
+    5_000,
+    (
+        ("remove", "live~w1", (("node", "a"),)),
+        ("clock", 310_000, 0),
+        ("scrape", 1_000, "s", (("node", "a"),), (), None, 0),
+    ),
+)
+"""Live has an entity and removes it within the first five messages; an overlay keeps a record of it."""
+
+
 @pytest.mark.timeout(3600)
 @given(plans)
+@example(BACK_BEHIND_A_START)
 def test_overlays_do_what_the_model_does(plan: Plan) -> None:
     log = log_of(plan)
 
@@ -120,6 +144,7 @@ def test_overlays_do_what_the_model_does(plan: Plan) -> None:
 
 @pytest.mark.timeout(3600)
 @given(plans, crashes)
+@example(LIVED_IN_ONE_BATCH, [Crash(1, 5, 1, 0)])
 def test_crashes_and_batches_change_not_one_byte(plan: Plan, accidents: list[Crash]) -> None:
     log = log_of(plan)
     # What a worker that ended between two tombstones left goes with the next clock message.

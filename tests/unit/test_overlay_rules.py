@@ -139,6 +139,23 @@ def test_fault_of_what_live_does_not_have_waits_for_it(case: Case) -> None:
     assert case.status("live~w1/node/late") == ("down", "fault f: node_down")
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_entity_that_comes_back_behind_a_start_waits_for_the_next_clock(case: Case, restarts: bool) -> None:
+    case.clock(400_000)
+    case.fault("node_down", OVER, at=400_000, start_ms=410_000, end_ms=450_000)
+    case.clock(420_000)
+    assert "live/node/a" not in case.states
+
+    case.live(405_000, interval_ms=30_000, load1=1.0)
+    assert KEY not in case.states
+    if restarts:
+        case.restart()
+    case.clock(420_000)
+
+    assert case.status(KEY) == ("down", "fault f: node_down")
+    assert case.states[KEY]["seen_ms"] == START_MS + 420_000
+
+
 def test_entity_that_live_removes_is_gone_from_the_overlay(case: Case) -> None:
     case.fault("node_down", OVER, at=6_000)
 
@@ -146,6 +163,51 @@ def test_entity_that_live_removes_is_gone_from_the_overlay(case: Case) -> None:
 
     assert KEY not in case.states
     assert "live/node/a" not in case.states
+
+
+def test_what_a_set_keeps_of_an_entity_that_live_removes_has_nothing_of_live(case: Case) -> None:
+    case.fault("sensor_stuck", OVER, at=6_000)
+    case.set(OVER, at=6_000, load1=9.0)
+    case.live(10_000, power_watts=300.0, load1=3.0)
+    assert case.view(KEY)["aligned"]["tick_ms"] == START_MS + 10_000
+
+    case.clock(400_000)
+
+    assert case.metrics(KEY) == {"load1": (9.0, 6_000)}
+    assert case.status(KEY) == ("up", "")
+    record = case.states[KEY]
+    assert (record["status_since_ms"], record["tick_ms"]) == (START_MS + 400_000, 0)
+    case.live(401_000, power_watts=400.0, load1=4.0)
+    # Stuck is what was there when live had no such entity.
+    assert case.metrics(KEY) == {"load1": (9.0, 6_000), "power_watts": (400.0, 401_000)}
+
+
+def test_entity_that_live_removed_goes_when_a_worker_ended_before_the_overlay_let_go(case: Case) -> None:
+    case.fault("node_down", OVER, at=6_000)
+    before = deepcopy(case.states[KEY])
+    case.clock(400_000)
+    case.states[KEY] = before
+    case.restart()
+
+    case.handle(case.offset, case.log[-1])
+
+    assert KEY not in case.states
+    assert "live/node/a" not in case.states
+
+
+def test_what_an_overlay_keeps_is_the_same_when_all_that_live_had_was_lost(case: Case) -> None:
+    case.tell("entity.remove", OVER, at=6_000, entities=[{"kind": "node", "id": "a"}])
+    case.live(10_000, power_watts=300.0, load1=3.0)
+    case.clock(400_000)
+    before = repr(case.states[KEY])
+    # The ledger is written first; of the rest nothing was.
+    case.states = {key: state for key, state in case.states.items() if "/_ledger/" in key}
+    case.restart()
+
+    for offset, message in enumerate(case.log):
+        assert case.handle(offset, message) == ""
+
+    assert repr(case.states[KEY]) == before
 
 
 def test_overlay_cannot_change_more_entities_than_it_may() -> None:
@@ -270,6 +332,29 @@ def test_many_faulted_entities_are_worked_on_in_parts() -> None:
     assert len([key for key in case.states if key.startswith("live~w1/node/")]) == 60
 
 
+def test_fault_whose_record_is_lost_ends_all_the_same(case: Case) -> None:
+    case.fault("node_down", OVER, at=6_000, end_ms=8_000)
+    for key in [key for key in case.states if "/_fault/" in key]:
+        del case.states[key]
+
+    case.clock(8_000)
+
+    assert KEY not in case.states
+
+
+def test_start_that_comes_again_is_done_once(case: Case) -> None:
+    world = deepcopy(case.states["live~w1/world/live~w1"])
+    case.fault("node_down", OVER, at=6_000)
+    before = repr(case.states[KEY])
+    case.states["live~w1/world/live~w1"] = world
+    for key in [key for key in case.states if "/_ids/" in key]:
+        del case.states[key]
+    case.restart()
+
+    assert case.handle(case.offset, case.log[-1]) == ""
+    assert repr(case.states[KEY]) == before
+
+
 def test_stop_that_comes_again_is_done_once(case: Case) -> None:
     case.fault("node_down", OVER, at=6_000)
     before = deepcopy(case.states["live~w1/world/live~w1"])
@@ -281,6 +366,40 @@ def test_stop_that_comes_again_is_done_once(case: Case) -> None:
 
     assert case.handle(4, case.log[4]) == ""
     assert KEY not in case.states
+
+
+def test_drop_of_a_former_world_that_comes_again_is_not_an_event_of_the_next(case: Case) -> None:
+    case.tell("world.drop", OVER, id="gone", at=6_000)
+    dropped = case.offset
+    case.create(OVER)
+    # A worker that ended before it wrote the ids.
+    case.states = {key: state for key, state in case.states.items() if "/_ids/" not in key}
+    case.restart()
+    for offset in (dropped, case.offset):
+        assert case.handle(offset, case.log[offset]) == ""
+    assert "live~w1/world/live~w1" in case.states
+
+    case.tell("world.drop", OVER, id="gone", at=7_000)
+
+    assert "live~w1/world/live~w1" not in case.states
+
+
+def test_world_that_a_later_message_ended_shows_no_other_ticks_when_messages_come_again(case: Case) -> None:
+    case.fault("metric_fixed", OVER, at=6_000, metrics=["load1"], value=9.0)
+    before = {key: deepcopy(state) for key, state in case.states.items()}
+    committed = case.offset + 1
+    case.fault("node_down", OVER, at=7_000, fault="g")
+    case.live(10_000, power_watts=300.0, load1=3.0)
+    case.tell("world.drop", OVER, at=11_000)
+    # A worker that ended when it had written the ledger.
+    case.states = before | {key: state for key, state in case.states.items() if "/_ledger/" in key}
+    case.restart()
+
+    for offset in range(committed, case.offset + 1):
+        assert case.handle(offset, case.log[offset]) == ""
+
+    assert case.row(10_000, KEY) == {}
+    assert not [key for key in case.states if key.startswith(OVER)]
 
 
 def test_record_that_is_ahead_is_left_alone(case: Case) -> None:

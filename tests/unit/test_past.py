@@ -35,8 +35,13 @@ class FakeStore:
         return model.read_ticks(selection, quality="quality" in self.holds)
 
     async def read_changes(self, selection: Selection, *, newest: bool) -> list[PastChange]:
-        model = self.coarse if selection.coarse else self.fine
-        return model.read_changes(selection, newest=newest, text="text" in self.holds)
+        text = "text" in self.holds
+        found = self.fine.read_changes(selection, newest=newest, text=text)
+        if not newest:
+            return found
+        known = {(change.kind, change.id) for change in found}
+        old = self.coarse.read_changes(selection, newest=True, text=text)
+        return found + [change for change in old if (change.kind, change.id) not in known]
 
 
 async def view_of(store: Any, at_ms: int, world: str = "live", remove_after_ms: int = HOUR_MS) -> PastView:
@@ -103,6 +108,19 @@ async def test_a_value_is_gone_when_the_entity_could_be(age_ms: int, names: set[
     view = await view_of(store, T0 + age_ms, remove_after_ms=60_000)
 
     assert set(view["node", "a"]["metrics"]) == names
+
+
+@pytest.mark.parametrize("count", [1, 300])
+async def test_what_fell_silent_shows_its_own_newest_tick(count: int) -> None:
+    late = {0: "new", 1: "step", 3: "near", 4: "far", 400: "last"}
+    nodes = {f"{name}{number}": back for back, name in late.items() for number in range(count)}
+    rows = [node(id, T0 - back * STEP_MS, float(back)) for id, back in nodes.items()]
+    rows += [node(id, T0 - (back + 1) * STEP_MS, -1.0) for id, back in nodes.items()]
+    store = FakeStore(tick_of("live", rows, [change_of("node", id, T0 - HOUR_MS) for id in nodes]))
+
+    view = await view_of(store, T0 + STEP_MS - 1)
+
+    assert {id: view["node", id]["metrics"]["load1"]["value"] for id in view.ids("node")} == nodes
 
 
 async def test_qualities_are_those_of_the_tick() -> None:
@@ -239,13 +257,14 @@ async def test_what_is_past_the_retention_comes_from_the_means() -> None:
         ]
     )
 
-    # The second window is not over, so its mean may be of what came later; so may the change in it.
+    # A window that is not over may have a mean of what came later.
     view = await view_of(store, T0 + 599_999)
     earlier = await view_of(store, T0 + 299_999)
 
     assert view["node", "old"]["metrics"]["load1"]["value"] == 3.0
     assert view["node", "new"]["status"] == "up"  # the exact change counts
-    assert earlier.ids("node") == ["new"]
+    assert earlier.ids("node") == ["new", "old"]
+    assert earlier["node", "old"]["metrics"] == {}
 
 
 texts = st.text(max_size=8)

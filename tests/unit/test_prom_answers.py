@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from streams.errors import SettingsError, StoreError
 from streams.stores import WINDOW_FUNCTIONS, Selection, Series, Window
-from streams.stores.promapi import Answer, Found, found_in_lines, found_of, parse_address, seconds
-from streams.stores.promjoin import fold, join, newest_of
-from streams.stores.promql import Entity, SeriesNames
-from streams.stores.promwindows import MAX_STEPS, spans_of
+from streams.stores.http import Answer, parse_address
+from streams.stores.promql.api import Found, found_in_lines, found_of, said_in, seconds
+from streams.stores.promql.join import fold, join, newest_of
+from streams.stores.promql.names import Entity, SeriesNames
+from streams.stores.promql.windows import MAX_STEPS, spans_of
 from tests.history_model import Model, Row, tick_of
 
 NAMES = SeriesNames({"load1": ("load", "load1")})
@@ -166,7 +167,7 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_secret(url: str) 
 
 
 def test_an_error_is_told_in_one_line_whatever_it_is() -> None:
-    assert Answer(422, b'{"status":"error","error":"too\\nmuch"}', None).text == "too much"
-    assert Answer(502, b"<html>\n bad\xff", None).text == "<html> bad\ufffd"
-    assert Answer(502, b"[1]", None).text == "[1]"
-    assert len(Answer(502, b"x" * 10_000, None).text) == 500
+    assert said_in(Answer(422, b'{"status":"error","error":"too\\nmuch"}', None)) == "too much"
+    assert said_in(Answer(502, b"<html>\n bad\xff", None)) == "<html> bad\ufffd"
+    assert said_in(Answer(502, b"[1]", None)) == "[1]"
+    assert len(said_in(Answer(502, b"x" * 10_000, None))) == 500

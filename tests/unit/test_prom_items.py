@@ -11,7 +11,7 @@ from streams.errors import InvalidMessageError
 from streams.records import Tick
 from streams.settings import load_settings
 from streams.stores import Store, open_store
-from streams.stores.remotewrite import decode_labels
+from streams.stores.prometheus.remotewrite import decode_labels
 from tests.history_model import Row, change_of, tick_of
 from tests.history_suite import catalogue_fields
 

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.stores.promapi import Answer, Found
-from streams.stores.promrefused import write_all
-from streams.stores.remotewrite import Sample, decode_labels, encode_labels
+from streams.stores.http import Answer
+from streams.stores.prometheus.refused import write_all
+from streams.stores.prometheus.remotewrite import Sample, decode_labels, encode_labels
+from streams.stores.promql.api import Found
 
 HOUR_MS = 1_000
 """[ms] How much older than the newest of all a sample of the model may be."""

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.errors import SettingsError
-from streams.stores.promql import (
+from streams.stores.promql.names import (
     MAX_CHOICE,
     ODD_NAME,
     STATE_SERIES,

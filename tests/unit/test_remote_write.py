@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.stores.remotewrite import Sample, decode_labels, encode_labels, encode_request, varint
+from streams.stores.prometheus.remotewrite import Sample, decode_labels, encode_labels, encode_request, varint
 
 LONGEST = 2**63
 """Beyond the times that fit."""

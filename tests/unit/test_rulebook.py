@@ -42,12 +42,13 @@ def test_the_packs_of_the_twin_are_without_fault() -> None:
     assert all(metric.help for metric in book.catalogue.values())
     assert book.catalogue.ceilings()["cpu_usage_percent"] == 100.0
     assert "network_receive_bytes_per_s" not in book.catalogue.ceilings()
+    assert book.catalogue.units()["cpu_usage_percent"] == "%"
 
 
 def test_no_two_metrics_share_a_column_of_influxdb() -> None:
     catalogue = load_rulebook().catalogue
 
-    columns = [(metric.measurement, metric.field) for metric in catalogue.values()]
+    columns = list(catalogue.fields().values())
     assert len(columns) == len(set(columns)) == len(catalogue)
 
 

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.domain.sink import MAX_EPOCHS, MAX_SHAPES, Epochs, LineFormat, as_stored, to_lines
+from streams.domain.sink import (
+    MARKED,
+    MAX_EPOCHS,
+    MAX_SHAPES,
+    TICK_QUALITY,
+    Epochs,
+    LineFormat,
+    as_stored,
+    read_marks,
+    to_lines,
+)
 from streams.errors import InvalidMessageError
 from streams.records import Tick
 
@@ -115,29 +125,33 @@ def as_string(text: str) -> str:
 
 
 def values_in(lines: list[str]) -> list[list[tuple[str, Any]]]:
-    """The fields of the lines that hold values."""
-    return [parse(line)[2] for line in lines if not line.startswith("tick,")]
+    """The fields of the lines that are values."""
+    return [[field for field in parse(line)[2] if not field[0].startswith(TICK_QUALITY)] for line in lines]
 
 
-def test_a_row_is_one_line_for_each_measurement_and_one_of_the_tick() -> None:
+def marks_in(line: str) -> list[tuple[bool, tuple[int, ...]] | None]:
+    """Completeness and qualities of a row, from its first line."""
+    return [read_marks(str(value)) for name, value in parse(line)[2] if name.startswith(TICK_QUALITY)]
+
+
+def test_a_row_is_one_line_for_each_measurement_the_first_with_the_qualities() -> None:
     values = {"cpu_usage_percent": 31.25, "mem_usage_percent": 70.0, "mem_total_bytes": 64e9, "beard_cm": 0.1}
-    row: dict[str, Any] = {"values": values, "pool": "1", "qualities": [1, 0, 2, 0]}
+    row: dict[str, Any] = {"values": values, "pool": "1", "qualities": [1, 0, 0, 2]}
 
     lines = to_lines(tick_of([row | {"at_ms": 1_751_552_580_000}]), FIELDS)
 
     tags = "node_id=ws01,nodepool_id=1,simulated=false,world=live"
     assert lines == [
-        f"cpu_usage,{tags} cpu_usage_percent=31.25 1751552580000",
+        f"cpu_usage,{tags} cpu_usage_percent=31.25,tick_quality={0b1_10_01_00_00_1} 1751552580000",
         f"memory_usage,{tags} mem_usage_percent=70.0,mem_total_bytes=64000000000.0 1751552580000",
         f"other,{tags} beard_cm=0.1 1751552580000",
-        f'tick,{tags} complete=true,quality="0120" 1751552580000',
     ]
 
 
 def test_a_tick_that_is_not_complete_says_so() -> None:
-    (_, line) = to_lines(tick_of([{"values": {"load1": 1.0}, "complete": False}]), FIELDS)
+    (line,) = to_lines(tick_of([{"values": {"load1": 1.0}, "complete": False}]), FIELDS)
 
-    assert parse(line)[2] == [("complete", False), ("quality", "0")]
+    assert marks_in(line) == [(False, (0,))]
 
 
 def test_qualities_are_in_order_of_names_whatever_the_order_of_the_row() -> None:
@@ -148,10 +162,25 @@ def test_qualities_are_in_order_of_names_whatever_the_order_of_the_row() -> None
 
     lines = to_lines(tick_of(rows), FIELDS)
 
-    assert [parse(line)[2][1] for line in lines if line.startswith("tick")] == [
-        ("quality", "021"),
-        ("quality", "21"),
-    ]
+    assert [marks_in(line) for line in lines] == [[(True, (0, 2, 1))], [(True, (2, 1))]]
+
+
+@pytest.mark.parametrize("size", [1, MARKED, MARKED + 1, 3 * MARKED])
+def test_qualities_of_any_number_of_values_are_read_back(size: int) -> None:
+    qualities = [(number * 7) % 4 for number in range(size)]
+    values = {f"m{number:03}": 1.0 for number in range(size)}
+
+    (line,) = to_lines(tick_of([{"values": values, "qualities": qualities}]), {})
+
+    marks = [part for part in marks_in(line) if part]
+    assert len(marks) == -(-size // MARKED)
+    assert {complete for complete, _ in marks} == {True}
+    assert [quality for _, part in marks for quality in part] == qualities
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-3", "0", "1", "4", "5.5", "1e300", "9007199254740992"])
+def test_a_number_that_holds_no_qualities_is_known(text: str) -> None:
+    assert read_marks(text) is None
 
 
 def test_a_change_is_a_line_of_entity_state() -> None:
@@ -176,24 +205,28 @@ def test_a_nodepool_has_its_tag_once() -> None:
         tick_of([{"kind": "nodepool", "id": "1", "pool": "1", "values": {"load1": 1.0}}]), FIELDS
     )
 
+    assert len(lines) == 1
     for line in lines:
         assert parse(line)[1] == [("nodepool_id", "1"), ("simulated", "false"), ("world", "live")]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_no_number_is_left_out_and_breaks_nothing(bad: float) -> None:
-    rows = [{"values": {"load1": bad, "load5": 2.0}}, {"id": "ws02", "values": {"load1": bad}}]
+    rows: list[dict[str, Any]] = [
+        {"values": {"load1": bad, "load5": 2.0}},
+        {"id": "ws02", "values": {"load1": bad}},
+    ]
 
     lines = to_lines(tick_of(rows), FIELDS)
 
     assert values_in(lines) == [[("load5", 2.0)]]
-    assert [parse(line)[2] for line in lines[1:]] == [[("complete", True), ("quality", "0")]]
+    assert marks_in(lines[0]) == [(True, (0,))]
 
 
 def test_values_whose_sum_overflows_are_kept() -> None:
     lines = to_lines(tick_of([{"values": {"load1": 1.7e308, "load5": 1.7e308}}]), FIELDS)
 
-    assert parse(lines[0])[2] == [("load1", 1.7e308), ("load5", 1.7e308)]
+    assert values_in(lines) == [[("load1", 1.7e308), ("load5", 1.7e308)]]
 
 
 def test_a_row_without_values_has_no_line() -> None:
@@ -211,7 +244,7 @@ def test_a_row_without_values_has_no_line() -> None:
         ("metrics", [7]),
         ("metrics", [-1]),
         ("qualities", []),
-        ("qualities", [10]),
+        ("qualities", [4]),
         ("qualities", [-1]),
         ("complete", []),
         ("change_removed", [True]),
@@ -272,7 +305,11 @@ def test_every_line_reads_back(rows: list[dict[str, Any]], changes: list[dict[st
             measurement, field = FIELDS.get(name, ("other", name))
             groups.setdefault(measurement, []).append((as_key(field), value))
         if groups:
-            groups["tick"] = [("complete", True), ("quality", "0" * len(row["values"]))]
+            left = len(row["values"])
+            for name in (TICK_QUALITY, *(f"{TICK_QUALITY}_{number}" for number in range(2, 99))):
+                if size := min(left, MARKED):
+                    next(iter(groups.values())).append((name, float(1 << (2 * size + 1) | 1)))
+                left -= size
         expected += [
             (name, tags(row, world), fields, row.get("at_ms", 5_000)) for name, fields in groups.items()
         ]

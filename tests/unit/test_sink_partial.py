@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.errors import StoreError
-from streams.stores.partial import Rejected, post_all
+from streams.stores.influx.refused import Rejected, post_all
 
 
 class FakeInflux:

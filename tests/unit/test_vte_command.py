@@ -64,7 +64,7 @@ def test_a_bad_name_of_a_world_is_refused_at_once(settings: Settings, world: str
     [
         ("--speed", "fast", "write 10x, 0.5x, or max"),
         ("--speed", "0x", "write 10x, 0.5x, or max"),
-        ("--step", "5 parsecs", "a duration is"),
+        ("--step", "5 parsecs", "is no length of time"),
         ("--steps", "0", "x>=1"),
         ("--format", "xml", "is not one of"),
     ],

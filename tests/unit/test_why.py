@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 from streams.domain.commands import observations_of
 from streams.domain.entity import HELD, INTERPOLATED, MEASURED
 from streams.domain.observation import new_observation
-from streams.domain.why import INCREASE, LAST, LAST_RATE, LINEAR, MEASURED_AT, Found, rate_of, value_at
-from streams.domain.whytrace import Candidate, Closed, Trace, samples_in
+from streams.domain.why.samples import (
+    INCREASE,
+    LAST,
+    LAST_RATE,
+    LINEAR,
+    MEASURED_AT,
+    Found,
+    rate_of,
+    value_at,
+)
+from streams.domain.why.trace import Candidate, Closed, Trace, samples_in
 from streams.records import Event, Observation
 from tests.reference.messages import CEILINGS, Entity, clock, failure, values
 from tests.reference.runs import NUMBER, new_partition
@@ -259,7 +268,7 @@ def test_samples_of_a_message_are_those_of_the_entity_and_metric() -> None:
 
 
 def test_only_so_many_ticks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.domain.whytrace.CLOSED_MAX", 2)
+    monkeypatch.setattr("streams.domain.why.trace.CLOSED_MAX", 2)
 
     one = told("load1", *((at, 1.0) for at in range(0, 60_000, 5_000)))
 

@@ -7,7 +7,7 @@ import pytest
 from streams.domain.entity import MEASURED
 from streams.domain.faults import Fault
 from streams.domain.show import ShownTick, show_newest, show_ticks
-from streams.domain.whyfaults import Step, steps_of
+from streams.domain.why.faults import Step, steps_of
 from streams.records import State
 from tests.factories import NOW_MS, make_scenario, make_state
 

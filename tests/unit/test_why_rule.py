@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.domain.whyrule import Mapped, map_sample
+from streams.domain.why.rule import Mapped, map_sample
 from streams.records import Scrape
 from streams.rulebook import RuleBook
 from tests.rulepacks import LAB_RULES, NOW_MS, make_book, make_scrape, run, samples_of

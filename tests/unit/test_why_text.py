@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from streams.domain.entity import COUNTER, GAUGE, HELD, INTERPOLATED, MEASURED
-from streams.domain.why import INCREASE, LAST, LAST_RATE, LINEAR, MEASURED_AT, Found, Origin, Sample
-from streams.domain.whyfaults import Step
-from streams.domain.whyrule import Mapped, RawSeries
-from streams.domain.whytext import (
+from streams.domain.why.faults import Step
+from streams.domain.why.rule import Mapped, RawSeries
+from streams.domain.why.samples import INCREASE, LAST, LAST_RATE, LINEAR, MEASURED_AT, Found, Origin, Sample
+from streams.domain.why.text import (
     date,
     every,
     number,
@@ -18,7 +18,7 @@ from streams.domain.whytext import (
     say_rule,
     say_step,
 )
-from streams.domain.whytrace import Candidate
+from streams.domain.why.trace import Candidate
 
 TICK_MS = 1_751_552_585_000
 ORIGIN = Origin(3, 11, TICK_MS, "t:1", "scrape", 1, 5, "", False)

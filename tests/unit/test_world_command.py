@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from streams.domain.ticks import ClosedRow
 from streams.domain.worldhash import world_hash
 from streams.errors import TwinError
 from streams.schemas import load_codec
 from streams.settings import Settings
-from streams.tools.worldscan import ClosedRow, RowScan, WorldScan, unknown_world
+from streams.tools.worldscan import RowScan, WorldScan, unknown_world
 from tests.factories import encode_state, make_state
 
 T = 1_750_000_000_000

@@ -43,6 +43,7 @@ def test_record_of_a_world_says_all_of_it(case: Case) -> None:
         "reason": "",
         "base": "nothing",
         "created_ms": str(START_MS),
+        "made_by": "event/0/0",
         "ttl_s": "3600.0",
         "max_entities": "3",
         "step_ms": "5000",

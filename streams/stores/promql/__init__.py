@@ -1,0 +1,1 @@
+"""What VictoriaMetrics and Prometheus share: names, the HTTP API, and reading by PromQL."""
