@@ -275,6 +275,21 @@ def test_removal_that_comes_again_spares_what_came_back(case: Case) -> None:
     assert case.metrics() == {"power_watts": (5.0, 0)}
 
 
+def test_values_and_removal_that_come_again_after_the_removal_change_nothing(case: Case) -> None:
+    before = deepcopy(case.states["w1/world/w1"])
+    case.tell("entity.remove", entities=[{"kind": "node", "id": "a"}])
+    case.states["w1/world/w1"] = before
+    for key in [key for key in case.states if "/_ids/" in key]:
+        del case.states[key]
+    before["origins"], before["origin_offsets"] = [], []
+    case.restart()
+
+    assert case.handle(1, case.log[1]) == ""
+    assert case.handle(2, case.log[2]) == ""
+
+    assert "w1/node/a" not in case.states
+
+
 def test_event_without_an_id_that_harmonize_sends_twice_is_taken_once(case: Case) -> None:
     message = case.log[1].copy()
     message |= {"event_id": "", "values": [4.0]}
