@@ -65,9 +65,8 @@ class Worlds:
             # Its world comes later, or never: then it was left by a worker that ended between two writes.
             self._waiting.setdefault(name, {})[key] = state
             return
-        if kind != IDS and isinstance(known, Replay):
-            if not is_own_kind(kind):
-                known.add_entity(key, state)
+        if isinstance(known, Replay) and not is_own_kind(kind):
+            known.add_entity(key, state)
             return
         known.keys.add(key)
         if kind == FAULT:

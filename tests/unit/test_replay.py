@@ -203,6 +203,23 @@ def test_nothing_of_a_dropped_replay_remains() -> None:
     assert [key for key in states if key.startswith("r1/")] == []
 
 
+def test_nothing_of_a_replay_remains_that_was_dropped_after_a_restart() -> None:
+    states: dict[str, State] = {}
+    long_ago = EPOCH_MS + 2 * REMOVE_AFTER_MS
+    apply_all([created(), played(sampled(EPOCH_MS, 1)), played(clock(long_ago))], states)
+    assert "r1/_ledger/0" in states, "which is all that its lane has"
+    drop = created()
+    drop["body"] = json.dumps({"type": "world.drop", "home": True})
+    drop["event_id"], drop["origin_offset"] = "drop", 9
+    again = Partition(0, STEP_MS, REMOVE_AFTER_MS, CEILINGS, 2)
+    for key, state in states.items():
+        again.restore(key, state)
+
+    again.apply(3, drop, states)
+
+    assert [key for key in states if key.startswith("r1/")] == []
+
+
 def test_live_is_not_touched_by_a_replay_of_itself() -> None:
     states: dict[str, State] = {}
     log = [sampled(EPOCH_MS + n * STEP_MS, n) for n in range(3)]
