@@ -34,6 +34,7 @@ class LiveLog:
         to_ms: [ms since the epoch] last one.
         begin_ms: [ms since the epoch] where messages begin.
         lost_ms: [ms since the epoch] up to where Kafka has deleted messages that are wanted; None: none.
+        begins_ms: [ms since the epoch] where the log begins, if that is after `begin_ms`; else None.
         partitions: [1] of the log.
     """
 
@@ -42,6 +43,7 @@ class LiveLog:
     begin_ms: int
     partitions: int
     lost_ms: int | None
+    begins_ms: int | None
     _slice: TopicSlice
     _step_ms: int
 
@@ -66,10 +68,16 @@ async def opened_log(settings: Settings, from_ms: int, to_ms: int, begin_ms: int
         TwinError: Kafka does not answer, or there is no such topic.
     """
     async with TopicSlice(settings, "observation", begin_ms, to_ms + AFTERWARDS_MS) as slice:
-        lost_ms = slice.begins_ms
-        if lost_ms is not None and lost_ms <= begin_ms:
-            lost_ms = None
-        yield LiveLog(from_ms, to_ms, begin_ms, slice.partitions, lost_ms, slice, settings.step_ms)
+        yield LiveLog(
+            from_ms,
+            to_ms,
+            begin_ms,
+            slice.partitions,
+            slice.lost_ms,
+            slice.begins_ms,
+            slice,
+            settings.step_ms,
+        )
 
 
 async def read_closed(

@@ -10,6 +10,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.domain.entity import NEVER
 from streams.errors import TwinError
 from streams.kafka import client_options
 from streams.offsets import true_end_offsets
@@ -54,8 +55,10 @@ class TopicSlice:
         self.topic = topics_of(settings)[record]
         self.from_ms = from_ms
         self.to_ms = to_ms
+        self.lost_ms: int | None = None
+        """[ms since the epoch] Up to where records of some partition were deleted; None when none were."""
         self.begins_ms: int | None = None
-        """[ms since the epoch] Up to where records of some partition are gone; None when none are gone."""
+        """[ms since the epoch] Where the topic begins, if that is after `from_ms` in all partitions."""
         self._settings = settings
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._consumer: AIOKafkaConsumer
@@ -106,7 +109,9 @@ class TopicSlice:
         for partition in partitions:
             self._consumer.seek(partition, starts[partition])
             self._lanes[partition] = _Lane(starts[partition], ends[partition])
-        await self._find_begin({tp for tp, begin in begins.items() if 0 < begin == starts[tp] < ends[tp]})
+        if begins == ends:
+            self.begins_ms = NEVER
+        await self._find_begin(begins, {tp for tp in partitions if begins[tp] == starts[tp] < ends[tp]})
 
     async def _starts(
         self, partitions: list[TopicPartition], ends: dict[TopicPartition, int]
@@ -115,13 +120,17 @@ class TopicSlice:
         found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, self.from_ms))
         return {tp: found[tp].offset if found.get(tp) else ends[tp] for tp in partitions}
 
-    async def _find_begin(self, cut: set[TopicPartition]) -> None:
-        """Up to when records are gone, of the partitions whose oldest records were deleted."""
-        for partition in cut:
+    async def _find_begin(self, begins: dict[TopicPartition, int], whole: set[TopicPartition]) -> None:
+        """Where the partitions begin that are read from their beginning."""
+        for partition in sorted(whole):
             while not self._lanes[partition].waiting and not self._lanes[partition].is_read:
                 await self._fetch([partition])
-            for record in list(self._lanes[partition].waiting)[:1]:
-                self.begins_ms = max(self.begins_ms or 0, record.timestamp)
+        firsts = {tp: self._lanes[tp].waiting[0].timestamp for tp in sorted(whole) if self._lanes[tp].waiting}
+        late = {tp: time_ms for tp, time_ms in firsts.items() if time_ms > self.from_ms}
+        self.lost_ms = max((time_ms for tp, time_ms in late.items() if begins[tp]), default=None)
+        filled = sum(lane.end > lane.position or bool(lane.waiting) for lane in self._lanes.values())
+        if late and len(late) == filled:
+            self.begins_ms = min(late.values())
 
     async def records(self) -> AsyncIterator[ConsumerRecord]:
         """All of them, in order of time."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +17,11 @@ from streams.domain.times import moment_text
 from streams.domain.worldhash import Row, world_hash
 from streams.errors import TwinError
 from streams.history.livelog import opened_log, read_closed
+from streams.history.pastlog import past_messages
 from streams.history.recording import About, opened_recording, written_recording
 from streams.records import Observation
 from streams.settings import Settings
+from streams.tools.opened import opened_store
 from streams.tools.replayworld import ReplayWorld
 from streams.tools.times import MomentType, ScenarioDurationType, SpeedType
 from streams.topics import check_topics
@@ -44,8 +46,18 @@ class Part:
     about: About
     messages: AsyncIterator[Observation]
     lost_ms: int | None = None
+    begins_ms: int | None = None
+    is_history: bool = False
     first_ms: int = 0
     last_ms: int = 0
+
+    def reaches(self, ticks: int) -> bool:
+        """Whether what made the ticks of the range is there; live closed so many, as far as Kafka knows.
+
+        A log that begins within the range may be that of a twin that began then.
+        """
+        from_ms = self.about.from_ms
+        return (self.lost_ms or 0) <= from_ms and (ticks > 0 or (self.begins_ms or 0) <= from_ms)
 
 
 @click.command()
@@ -89,7 +101,7 @@ def replay(
 ) -> None:
     """Play what the twin was told from --from to --to again, and compare the hash of the ticks with live's.
 
-    The log is in Kafka for a day; what is older only the event `world.load` brings back, from history.
+    The log is in Kafka for a day. Where it no longer reaches, `--world` plays the ticks of history.
     """
     if file is not None and (from_ms is not None or to_ms is not None):
         raise click.UsageError("--file has its own range: leave out --from and --to")
@@ -102,7 +114,7 @@ async def _record(settings: Settings, file: Path, span: tuple[int, int], warm_ms
     rows = await read_closed(settings, "live", *span)
     messages = 0
     async with _of_log(settings, span, warm_ms) as part:
-        _tell_lost(part)
+        _tell_lost(part, rows)
         about = replace(part.about, ticks=len(rows), hash=world_hash(rows))
         with written_recording(file, about) as write:
             async for message in part.messages:
@@ -129,8 +141,12 @@ async def _replay(
         assert span is not None  # noqa: S101  # for the type checker: one of the two is given
         rows = await read_closed(settings, "live", *span)
         source = _of_log(settings, span, warm_ms)
-    async with source as part:
-        _tell_lost(part)
+    async with AsyncExitStack() as stack:
+        part = await stack.enter_async_context(source)
+        if rows is not None and world is not None and not part.reaches(len(rows)):
+            part = await stack.enter_async_context(_of_history(settings, part.about))
+            rows = None
+        _tell_lost(part, rows)
         begun_s = time.monotonic()
         if world is None:
             found = await _play_here(part, speed)
@@ -154,6 +170,9 @@ def _tell_result(part: Part, found: Sequence[Row], live_ticks: int, live_hash: s
     if not found and not live_ticks:
         raise TwinError("there are no ticks in that range: does the twin run, and since when?")
     click.echo(own_hash)
+    if part.is_history:
+        click.echo("from history, so its hash is its own", err=True)
+        return
     if own_hash == live_hash:
         click.echo("the same as live's", err=True)
         return
@@ -217,7 +236,15 @@ async def _of_log(settings: Settings, span: tuple[int, int], warm_ms: int | None
             catalogue.ceilings(),
             release=version("decice-twin-stream"),
         )
-        yield Part(about, log.messages(), log.lost_ms)
+        yield Part(about, log.messages(), log.lost_ms, log.begins_ms)
+
+
+@asynccontextmanager
+async def _of_history(settings: Settings, about: About) -> AsyncIterator[Part]:
+    click.echo("the log no longer reaches back to that range: plays the ticks of history", err=True)
+    async with opened_store(settings) as store:
+        messages = past_messages(store, about.from_ms, about.to_ms, about.step_ms)
+        yield Part(replace(about, begin_ms=about.from_ms, partitions=1), messages, is_history=True)
 
 
 @asynccontextmanager
@@ -246,17 +273,15 @@ def _range(from_ms: int | None, to_ms: int | None) -> tuple[int, int]:
     return from_ms, to_ms
 
 
-def _tell_lost(part: Part) -> None:
-    if part.lost_ms is None:
-        return
-    lost = moment_text(part.lost_ms)
-    if part.lost_ms > part.about.from_ms:
+def _tell_lost(part: Part, rows: Sequence[Row] | None) -> None:
+    if rows is not None and not part.reaches(len(rows)):
         raise TwinError(
-            f"Kafka has deleted what the twin was told before {lost}: begin later, or load history"
-            " into a world (`world.load`)"
+            "the log does not reach back to --from, so there is no hash to compare with: begin later, or give"
+            " --world, which plays the ticks of history"
         )
-    click.echo(
-        f"Kafka has deleted what the twin was told before {lost}: the memory is filled from there, so what"
-        " the twin remembered for longer is missing, and the hash may differ",
-        err=True,
-    )
+    if part.lost_ms is not None:
+        click.echo(
+            f"Kafka has deleted what the twin was told before {moment_text(part.lost_ms)}: the memory is"
+            " filled from there, so what the twin remembered for longer is missing, and the hash may differ",
+            err=True,
+        )

@@ -12,9 +12,11 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from streams.domain.times import moment_text
+from streams.history.livelog import read_closed
 from streams.replica import TwinReplica
 from streams.settings import Settings
 from streams.stores.duckdb import DuckStore
+from streams.tools.replay import replay
 from streams.tools.vte import vte
 from tests.closed_ticks import METRICS, ticks_of, value_of
 from tests.services.waiting import until
@@ -133,6 +135,29 @@ async def test_a_load_that_cannot_be_says_why(
     assert answer.status == 422, answer
     assert answer.json["field"] == field
     assert text in answer.json["detail"]
+
+
+async def test_ticks_of_history_are_played_where_the_log_does_not_reach(past: Settings) -> None:
+    span = ("--from", moment_text(tick(5)), "--to", moment_text(tick(14)))
+
+    here = await asyncio.to_thread(CliRunner().invoke, replay, span, obj=past)
+    played = await asyncio.to_thread(CliRunner().invoke, replay, [*span, "--world", "h1"], obj=past)
+
+    assert "the log does not reach back to --from" in str(here.exception)
+    assert played.exit_code == 0, (played.output, played.exception)
+    assert "plays the ticks of history" in played.stderr
+    assert "from history, so its hash is its own" in played.stderr
+    rows = await read_closed(past, "h1", tick(5), tick(14), sent_ms=int(time.time() * 1000) - 120_000)
+    assert len(rows) == 10 * len(IDS)
+    for tick_ms, _, id, complete, names, values, qualities in rows:
+        assert complete
+        assert set(qualities) == {0}
+        expected = {name: value_of(place, IDS.index(id), tick_ms) for place, name in enumerate(METRICS)}
+        assert dict(zip(names, values, strict=True)) == pytest.approx(expected)
+    async with TwinReplica(past, "h1") as twin:
+        await twin.ready(30)
+        assert twin["node", "n0"]["attributes"] == {"arch": "x86_64", "nodepool": "1"}
+    assert await deadletters(past) == []
 
 
 async def test_live_as_it_was_is_exported_as_a_scenario(past: Settings) -> None:

@@ -77,7 +77,7 @@ async def test_a_range_that_cannot_be_played_says_why(settings: Settings, tmp_pa
 
     assert "may not be closed yet" in str(future.exception)
     assert "is after the end" in str(wrong.exception)
-    assert "there are no ticks in that range" in str(nothing.exception)
+    assert "the log does not reach back to --from" in str(nothing.exception)
     assert "--from is missing" in missing.output
     assert "--file has its own range" in both.output
     assert "is no recording of `twin record`" in str(broken.exception)
