@@ -26,7 +26,15 @@ BACKLOG = 2_048
 
 
 class Server(uvicorn.Server):
-    """Ends with exit code 0 when it is told to; uvicorn's own would send the signal to itself again."""
+    """Ends with exit code 0 when it is told to; uvicorn's own would send the signal to itself again.
+
+    Args:
+        greeting: is printed as soon as it can be told to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -34,6 +42,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+        click.echo(self._greeting)
         try:
             yield
         finally:
@@ -70,9 +79,9 @@ async def run_web(settings: Settings, rulebook: RuleBook | None = None) -> None:
             lifespan="on",
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
-        )
+        ),
+        f"the twin's API is at {url} (documentation: {url}/docs)",
     )
-    click.echo(f"the twin's API is at {url} (documentation: {url}/docs)")
     await server.serve(sockets=[listener])
 
 

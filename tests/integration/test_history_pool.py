@@ -79,9 +79,14 @@ async def pooled(url: str = "duckdb:///nowhere/x.duckdb", **limits: float) -> As
 
 
 def children() -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline() or [""])
-    ]
+    return [child for child in psutil.Process().children() if "spawn_main" in _command(child)]
+
+
+def _command(child: psutil.Process) -> str:
+    try:
+        return " ".join(child.cmdline())
+    except psutil.ZombieProcess:  # it ended, and was not waited for yet
+        return ""
 
 
 async def test_nothing_is_started_before_the_first_read_and_nothing_is_left_after_the_last() -> None:

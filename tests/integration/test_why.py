@@ -102,17 +102,17 @@ async def test_values_are_traced_to_their_series_rules_and_places(settings: Sett
 @pytest.mark.usefixtures("worker")
 async def test_a_fault_of_an_overlay_is_a_step_after_live(settings: Settings) -> None:
     node = await scraped(settings)
-    scale = {"metrics": ["load1"], "factor": 3.0}
+    more = {"metrics": ["load1"], "amount": 3.0}
     await told(
         settings,
         event("world.create", "live~o", owner="tests"),
-        fault("live~o", "hot", "metric_scale", node, **scale),
+        fault("live~o", "hot", "metric_offset", node, **more),
     )
 
     live, shown = [await asked(settings, f"node/{node}", "load1", "--world", w) for w in ("live", "live~o")]
-    assert shown["value"] == live["value"] * 3
+    assert shown["value"] == live["value"] + 3
     assert [(one["fault"], one["before"], one["after"]) for one in shown["changes"]] == [
-        ("hot", live["value"], live["value"] * 3)
+        ("hot", live["value"], live["value"] + 3)
     ]
     assert (live["changes"], shown["missing"], shown["simulated"]) == ([], [], True)
     tick_ms = min(await series(settings, "live", "node", node))
