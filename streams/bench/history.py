@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import secrets
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +15,7 @@ import aiohttp
 from streams.bench.freshness import freshness
 from streams.bench.load import INTERVAL_MS, METRICS
 from streams.bench.pastfill import NODES, fill_duckdb, fill_influx
-from streams.bench.runs import environment, of_run
+from streams.bench.runs import of_run, process
 from streams.embedded.broker import free_port
 from streams.errors import TwinError
 from streams.rulebook import load_rulebook
@@ -160,23 +158,14 @@ async def _web(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """A web role on this history."""
     run = of_run(settings, "past").model_copy(update={"web_port": free_port()})
     await create_topics(run)
-    token = settings.token
-    told = {"TWIN_HISTORY_URL": run.history_url or ""}
-    if token is not None:
-        told["TWIN_HISTORY_TOKEN"] = token.get_secret_value()
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams", "web"), env={**os.environ, **environment(run), **told}
-    )
-    try:
-        url = f"http://127.0.0.1:{run.web_port}"
-        timeout = aiohttp.ClientTimeout(total=60)
-        async with aiohttp.ClientSession(url, timeout=timeout) as session:
-            await _until_ready(session, child)
-            yield session
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
-        await child.wait()
+    async with (
+        process(run, "streams", "web") as child,
+        aiohttp.ClientSession(
+            f"http://127.0.0.1:{run.web_port}", timeout=aiohttp.ClientTimeout(total=60)
+        ) as session,
+    ):
+        await _until_ready(session, child)
+        yield session
 
 
 async def _until_ready(session: aiohttp.ClientSession, child: asyncio.subprocess.Process) -> None:

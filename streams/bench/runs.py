@@ -38,6 +38,10 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     if settings.config:
         told["TWIN_CONFIG"] = str(settings.config)
+    if settings.history_url:
+        told["TWIN_HISTORY_URL"] = settings.history_url
+    if settings.token:
+        told["TWIN_HISTORY_TOKEN"] = settings.token.get_secret_value()
     return {**os.environ, **told}
 
 

@@ -30,17 +30,13 @@ class LiveLog:
     """What of live's log is there for the ticks of a range, with the time before that fills the memory.
 
     Args:
-        from_ms: [ms since the epoch] first tick.
-        to_ms: [ms since the epoch] last one.
-        begin_ms: [ms since the epoch] where messages begin.
+        to_ms: [ms since the epoch] last tick.
         lost_ms: [ms since the epoch] up to where Kafka has deleted messages that are wanted; None: none.
-        begins_ms: [ms since the epoch] where the log begins, if that is after `begin_ms`; else None.
+        begins_ms: [ms since the epoch] where the log begins, if that is later than is wanted; else None.
         partitions: [1] of the log.
     """
 
-    from_ms: int
     to_ms: int
-    begin_ms: int
     partitions: int
     lost_ms: int | None
     begins_ms: int | None
@@ -61,23 +57,18 @@ class LiveLog:
 
 
 @asynccontextmanager
-async def opened_log(settings: Settings, from_ms: int, to_ms: int, begin_ms: int) -> AsyncIterator[LiveLog]:
+async def opened_log(settings: Settings, begin_ms: int, to_ms: int) -> AsyncIterator[LiveLog]:
     """Live's log.
+
+    Args:
+        begin_ms: [ms since the epoch] where messages begin.
+        to_ms: [ms since the epoch] last tick that they are to close.
 
     Raises:
         TwinError: Kafka does not answer, or there is no such topic.
     """
     async with TopicSlice(settings, "observation", begin_ms, to_ms + AFTERWARDS_MS) as slice:
-        yield LiveLog(
-            from_ms,
-            to_ms,
-            begin_ms,
-            slice.partitions,
-            slice.lost_ms,
-            slice.begins_ms,
-            slice,
-            settings.step_ms,
-        )
+        yield LiveLog(to_ms, slice.partitions, slice.lost_ms, slice.begins_ms, slice, settings.step_ms)
 
 
 async def read_closed(

@@ -1,7 +1,6 @@
 """A world as of a moment, read from history: the rules are in docs/history.md."""
 
 import asyncio
-import json
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -62,14 +61,7 @@ class PastEntity(NamedTuple):
     @property
     def attributes(self) -> dict[str, str]:
         """Attributes; from a store of numbers the pool alone."""
-        change = self.change
-        try:
-            attributes: dict[str, str] = json.loads(change.attributes)
-        except ValueError:
-            attributes = {}
-        if change.nodepool and change.kind != "nodepool":
-            attributes.setdefault("nodepool", change.nodepool)
-        return attributes
+        return self.change.named_attributes
 
     @property
     def simulated(self) -> bool:

@@ -1,21 +1,17 @@
 """History as a log: messages that close its ticks anew, where live's own log no longer reaches."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 from streams.domain.catalogue import GAUGE
 from streams.domain.observation import new_observation
 from streams.domain.settle import WAIT_MAX_MS
-from streams.errors import TooMuchError
-from streams.history.stepping import Step, read_steps
+from streams.history.stepping import Step, each_step, read_steps
 from streams.records import Observation
-from streams.stores import PastChange, Selection, Store
+from streams.stores import Selection, Store
 
 SOURCE, PRIORITY = "history", 50
 """Of these messages."""
-
-STRETCH_MS = 300_000
-"""[ms] Of history that is read at once; less where that is too much."""
 
 MAX_ENTITIES = 200
 """[1] Of one message, as of any other."""
@@ -41,26 +37,16 @@ async def past_messages(store: Store, from_ms: int, to_ms: int, step_ms: int) ->
     }
     changes = await store.read_changes(Selection(from_ms + 1, to_ms + 1), newest=False)
     waiting = sorted(changes, key=lambda change: change.at_ms, reverse=True)
-    news = {key: _attributes(change) for key, change in told.items()}
-    number, start_ms, stretch_ms = 0, from_ms, STRETCH_MS
-    while start_ms <= to_ms:
-        stop_ms = min(to_ms + 1, start_ms + stretch_ms)
-        try:
-            steps = await read_steps(store, start_ms, stop_ms)
-        except TooMuchError:
-            if stretch_ms <= step_ms:
-                raise
-            stretch_ms //= 2
-            continue
-        for step in steps:
-            while waiting and waiting[-1].at_ms <= step[0]:
-                change = waiting.pop()
-                news[change.kind, change.id] = _attributes(change)
-            for message in _messages(step, news, step_ms):
-                number += 1
-                message["origin_offset"] = number
-                yield message
-        start_ms = stop_ms
+    news = {key: change.named_attributes for key, change in told.items()}
+    number = 0
+    async for step in each_step(partial(read_steps, store), from_ms, to_ms + 1, step_ms):
+        while waiting and waiting[-1].at_ms <= step[0]:
+            change = waiting.pop()
+            news[change.kind, change.id] = change.named_attributes
+        for message in _messages(step, news, step_ms):
+            number += 1
+            message["origin_offset"] = number
+            yield message
     yield _clock(to_ms + WAIT_MAX_MS + 2 * step_ms)
 
 
@@ -90,10 +76,3 @@ def _clock(at_ms: int) -> Observation:
     message = new_observation("clock", at_ms)
     message["lane"] = 0
     return message
-
-
-def _attributes(change: PastChange) -> dict[str, str]:
-    found: dict[str, str] = json.loads(change.attributes)
-    if change.nodepool and change.kind != "nodepool":
-        found.setdefault("nodepool", change.nodepool)
-    return found

@@ -1,6 +1,5 @@
 """Where the values of a question are read: in which place of the store, of which entities, and how much."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -148,23 +147,15 @@ async def find_entities(store: Store, query: HistoryQuery) -> frozenset[Entity]:
 
 async def newest_changes(store: Store, query: HistoryQuery) -> list[PastChange]:
     """The newest change of each entity of a question's kinds and ids, before its end."""
-    newest: dict[Entity, PastChange] = {}
-    for coarse in (True, False) if store.coarse_ms is not None else (False,):
-        selection = Selection(0, query.end_ms, query.world, query.kinds, query.ids, coarse=coarse)
-        for change in await store.read_changes(selection, newest=True):
-            newest[change.kind, change.id] = change
-    return list(newest.values())
+    selection = Selection(0, query.end_ms, query.world, query.kinds, query.ids)
+    return await store.read_changes(selection, newest=True)
 
 
 def attributes_of(change: PastChange) -> dict[str, str]:
     """The attributes of an entity after a change, as far as the store holds them."""
-    try:
-        attributes: dict[str, str] = json.loads(change.attributes)
-    except ValueError:
-        attributes = {}
-    if change.nodepool:
-        attributes.setdefault("nodepool", change.nodepool)
-    return attributes
+    named = change.named_attributes
+    # A pool is in itself: it is found by its own name.
+    return {"nodepool": change.nodepool, **named} if change.nodepool else named
 
 
 def _is_coarse(store: Store, query: HistoryQuery, facts: Facts) -> bool:

@@ -1,6 +1,12 @@
 """Ticks of live in history, one after the other: what a world that history is loaded into is told."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from streams.errors import TooMuchError
 from streams.stores import Selection, Store
+
+STRETCH_MS = 120_000
+"""[ms] Of history that is read at once; less where that is too much."""
 
 Step = tuple[int, list[tuple[str, str, dict[str, float]]]]
 """Tick [ms since the epoch], and kind, id and values by metric of each entity that closed it."""
@@ -22,3 +28,31 @@ async def read_steps(store: Store, start_ms: int, end_ms: int) -> list[Step]:
         (tick_ms, [(kind, id, values) for (kind, id), values in sorted(entities.items())])
         for tick_ms, entities in sorted(ticks.items())
     ]
+
+
+async def each_step(
+    read: Callable[[int, int], Awaitable[list[Step]]], start_ms: int, end_ms: int, step_ms: int
+) -> AsyncIterator[Step]:
+    """The ticks within [start, end), stretch by stretch.
+
+    Args:
+        read: gives those between two moments, as `read_steps` does.
+        step_ms: [ms] distance of ticks.
+
+    Raises:
+        TooMuchError: one step has more values than one answer may have.
+        StoreError: the store is away, refuses or is too slow.
+    """
+    stretch_ms = STRETCH_MS
+    while start_ms < end_ms:
+        stop_ms = min(end_ms, start_ms + stretch_ms)
+        try:
+            steps = await read(start_ms, stop_ms)
+        except TooMuchError:
+            if stretch_ms <= step_ms:
+                raise
+            stretch_ms //= 2
+            continue
+        for step in steps:
+            yield step
+        start_ms = stop_ms

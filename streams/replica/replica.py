@@ -14,7 +14,6 @@ from streams.replica.past import PastView, past_view
 from streams.replica.source import StateSource
 from streams.replica.view import WorldView
 from streams.replica.worlds import LIVE, Worlds
-from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.stores import Store, open_store
 
@@ -98,14 +97,15 @@ class TwinReplica(WorldView):
         """
         now_ms = int(time.time() * 1000)
         at_ms = moment_in(self.world, _text_of(moment), now_ms)
-        metrics = load_rulebook().catalogue if catalogue is None else catalogue
+        if catalogue is None:
+            # A scheduler that reads only what is now does not wait for the readers of rules.
+            from streams.rulebook import load_rulebook
+
+            catalogue = load_rulebook().catalogue
         settings = self._settings
-        fields = metrics.fields()
-        async with closing(open_store(settings, fields)) as store:
-            remove_after_ms = settings.remove_after_ms
-            return await past_view(
-                await read_past(store, self.world, at_ms, remove_after_ms, settings.step_ms)
-            )
+        async with closing(open_store(settings, catalogue.fields())) as store:
+            past = await read_past(store, self.world, at_ms, settings.remove_after_ms, settings.step_ms)
+            return await past_view(past)
 
     async def wait(self) -> None:
         """Wait for the end of reading, which only `stop` or a bug brings."""

@@ -1,6 +1,7 @@
 """History: what a store must do, and which one the settings name."""
 
 import importlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -113,6 +114,17 @@ class PastChange(NamedTuple):
     reason: str
     attributes: str
     removed: bool
+
+    @property
+    def named_attributes(self) -> dict[str, str]:
+        """Attributes by name; the pool among them, also where the store holds no text."""
+        try:
+            named: dict[str, str] = json.loads(self.attributes)
+        except ValueError:
+            named = {}
+        if self.nodepool and self.kind != "nodepool":
+            named.setdefault("nodepool", self.nodepool)
+        return named
 
 
 class Store(Protocol):

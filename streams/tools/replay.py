@@ -225,7 +225,7 @@ async def _of_log(settings: Settings, span: tuple[int, int], warm_ms: int | None
     remove_after_ms = settings.remove_after_ms
     begin_ms = from_ms - (remove_after_ms if warm_ms is None else warm_ms)
     catalogue = rulebook_of(settings).catalogue
-    async with opened_log(settings, from_ms, to_ms, begin_ms) as log:
+    async with opened_log(settings, begin_ms, to_ms) as log:
         about = About(
             from_ms,
             to_ms,

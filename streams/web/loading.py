@@ -10,17 +10,14 @@ import structlog
 
 from streams.domain.catalogue import Catalogue
 from streams.domain.times import moment_text
-from streams.errors import TooMuchError, TwinError
+from streams.errors import TwinError
 from streams.events.models import EVENT, AnyEvent, LoadWorld, WorldLoad
 from streams.history.pool import HistoryPool
-from streams.history.stepping import Step, read_steps
+from streams.history.stepping import Step, each_step, read_steps
 from streams.web.fromlive import KINDS, chunked, set_event, within
 from streams.web.live import LiveTwin
 from streams.web.outbox import Outbox
 from streams.web.problems import ProblemError
-
-STRETCH_MS = 120_000
-"""[ms] Of history that is read at once; less where that is too much."""
 
 MAX_RANGE_MS = 86_400_000
 """[ms] Longest range."""
@@ -88,26 +85,13 @@ class Loads:
 
     async def _send(self, event: WorldLoad) -> int:
         clock_ms = await self._clock_ms(event.world)
-        body, begun_s, number, ticks = event.body, time.monotonic(), 0, 0
-        start_ms, end_ms = body.from_ms + 1, (body.to_ms or body.from_ms) + 1
-        stretch_ms = STRETCH_MS
-        while start_ms < end_ms:
-            stop_ms = min(end_ms, start_ms + stretch_ms)
-            try:
-                steps = await self._read(start_ms, stop_ms)
-            except TooMuchError:
-                if stretch_ms < 2 * self._twin.settings.step_ms:
-                    raise
-                stretch_ms //= 2
-                continue
-            for step in steps:
-                due_s = begun_s + (step[0] - body.from_ms) / 1000 / body.speed
-                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-                events = list(self._events(event, step, clock_ms + step[0] - body.from_ms, number))
-                await self._outbox.send(events)
-                number += len(events)
-                ticks += 1
-            start_ms = stop_ms
+        body, begun_s, ticks = event.body, time.monotonic(), 0
+        end_ms, step_ms = (body.to_ms or body.from_ms) + 1, self._twin.settings.step_ms
+        async for step in each_step(self._read, body.from_ms + 1, end_ms, step_ms):
+            due_s = begun_s + (step[0] - body.from_ms) / 1000 / body.speed
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            await self._outbox.send(list(self._events(event, step, clock_ms + step[0] - body.from_ms)))
+            ticks += 1
         return ticks
 
     async def _read(self, start_ms: int, stop_ms: int) -> list[Step]:
@@ -116,7 +100,7 @@ class Loads:
         steps: list[Step] = await self._history.run(read_steps, start_ms, stop_ms)
         return steps
 
-    def _events(self, source: WorldLoad, step: Step, at_ms: int, number: int) -> Iterator[AnyEvent]:
+    def _events(self, source: WorldLoad, step: Step, at_ms: int) -> Iterator[AnyEvent]:
         """What a world is told of one tick: the values, and that its time is come."""
         entities: list[dict[str, Any]] = [
             {
