@@ -114,10 +114,15 @@ format: setup ## Format the code and sort its imports
 	$(BIN)/ruff check --fix-only --quiet $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-secrets: ## Make .env with passwords of its own for docker compose, unless there is one
-	@test -f .env || (umask 077; python3 -c "import secrets; \
-		print('INFLUXDB_PASSWORD=' + secrets.token_urlsafe(24)); \
-		print('INFLUXDB_TOKEN=' + secrets.token_urlsafe(48))" > .env; echo "secrets: wrote .env")
+# What is there stays: a .env of an earlier release gets what it lacks.
+secrets: ## Make .env with passwords and the API key of its own for docker compose
+	@umask 077; python3 -c "import pathlib, secrets; \
+		file = pathlib.Path('.env'); \
+		lines = file.read_text().splitlines() if file.exists() else []; \
+		there = {line.partition('=')[0] for line in lines}; \
+		sizes = {'INFLUXDB_PASSWORD': 24, 'INFLUXDB_TOKEN': 48, 'TWIN_INTERNAL_API_KEY': 32}; \
+		new = [f'{name}={secrets.token_urlsafe(size)}' for name, size in sizes.items() if name not in there]; \
+		new and (file.write_text('\n'.join(lines + new) + '\n'), print('secrets: wrote .env'))"
 
 clean: ## Remove what can be made again (services keep running: make services-stop)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info

@@ -25,7 +25,14 @@ def create_app(settings: Settings, rulebook: RuleBook) -> Any:
     ceilings, limits = rulebook.catalogue.ceilings(), rulebook.catalogue.limits()
 
     def new_partition(number: int) -> Partition:
-        return Partition(number, settings.step_ms, settings.remove_after_ms, ceilings, limits=limits)
+        return Partition(
+            number,
+            settings.step_ms,
+            settings.remove_after_ms,
+            ceilings,
+            limits=limits,
+            partitions=settings.partitions,
+        )
 
     async def guard(error: Exception) -> None:
         """End the process: what was not acknowledged is delivered again to the next one."""

@@ -19,6 +19,7 @@ COMMANDS = {
     ),
     "sink": ("streams.tools.sink:sink", "Write closed ticks to the history store."),
     "web": ("streams.tools.web:web", "Serve the REST API."),
+    "key": ("streams.tools.key:key", "Make a key for the API of `twin web`."),
     "up": ("streams.tools.up:up", "Run all roles on this machine; what has no address is embedded."),
     "check": ("streams.tools.check:check", "Validate settings, files and reachability; list all faults."),
     "topics": ("streams.tools.topics:topics", "Create the topics, or migrate to other partitions."),
@@ -27,6 +28,10 @@ COMMANDS = {
     "diff": ("streams.tools.diff:diff", "Show what changed between two moments."),
     "why": ("streams.tools.why:why", "Say where a value comes from."),
     "tap": ("streams.tools.tap:tap", "Print the records of a topic as they come."),
+    "deadletters": (
+        "streams.tools.deadletters:deadletters",
+        "List what could not be taken, look into it, send it again.",
+    ),
     "events": ("streams.tools.events:events", "Check files of events and send them."),
     "world": ("streams.tools.world:world", "List worlds, hash their closed ticks, drop them."),
     "document": ("streams.tools.document:document", "Write the twin in the format of others, or read it in."),
@@ -42,7 +47,7 @@ COMMANDS = {
 }
 """Each command's place and summary; it is imported when it is called, so that `twin` starts fast."""
 
-ALONE = ("up", "rules", "agents", "bench")
+ALONE = ("up", "rules", "agents", "bench", "key")
 """Commands that do not look for a `twin up` that runs on this machine."""
 
 

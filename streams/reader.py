@@ -47,10 +47,18 @@ class TopicReader:
         take: what is done with records.
         forget: what is done when a partition lost its offsets (its topic was made anew) and is read again.
         from_start: begin with the oldest record; else with what comes after `start`.
+        newest: [1] without `from_start`: and with so many records of each partition before that.
     """
 
     def __init__(
-        self, settings: Settings, topic: str, take: Take, forget: Forget, *, from_start: bool = True
+        self,
+        settings: Settings,
+        topic: str,
+        take: Take,
+        forget: Forget,
+        *,
+        from_start: bool = True,
+        newest: int = 0,
     ) -> None:
         self.topic = topic
         self.cursors: dict[int, Cursor] = {}
@@ -61,6 +69,7 @@ class TopicReader:
         self._take = take
         self._forget = forget
         self._from_start = from_start
+        self._newest = newest
         self._consumer: AIOKafkaConsumer | None = None
         self._taken_bytes = 0
         self._log = structlog.get_logger(__name__).bind(topic=topic)
@@ -109,6 +118,11 @@ class TopicReader:
             if consumer is not None:
                 await consumer.stop()
 
+    @property
+    def taken_bytes(self) -> int:
+        """[B] What was read so far."""
+        return self._taken_bytes
+
     def behind(self) -> str:
         """The partitions that were not read to their end yet, for people."""
         return ", ".join(
@@ -136,7 +150,8 @@ class TopicReader:
         if self._from_start:
             ends = await consumer.end_offsets(partitions)
         else:
-            begins = ends = await true_end_offsets(consumer, partitions, embedded=self._settings.embedded)
+            ends = await true_end_offsets(consumer, partitions, embedded=self._settings.embedded)
+            begins = {tp: min(max(begins[tp], ends[tp] - self._newest), ends[tp]) for tp in partitions}
             for partition in partitions:
                 consumer.seek(partition, begins[partition])
         self.cursors = {tp.partition: Cursor(begins[tp], ends[tp]) for tp in sorted(partitions)}

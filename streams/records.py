@@ -1,6 +1,6 @@
 """One TypedDict for each Avro schema in schemas/avro; the schema documents the fields."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Scrape(TypedDict):
@@ -14,6 +14,7 @@ class Scrape(TypedDict):
     ok: bool
     error: str
     simulated: bool
+    duration_ms: NotRequired[int]
     series: list[str]
     values: list[float]
     times_ms: list[int]
@@ -75,6 +76,16 @@ class Scenario(TypedDict):
     hidden: bool
 
 
+class Aggregate(TypedDict):
+    """What each partition says of the nodes of a pool."""
+
+    names: list[str]
+    partitions: list[int]
+    offsets: list[int]
+    ticks_ms: list[int]
+    values: list[float]
+
+
 class State(TypedDict):
     """The record of one entity, with all the memory that alignment needs."""
 
@@ -118,6 +129,7 @@ class State(TypedDict):
     kind: str
     id: str
     scenario: Scenario | None
+    aggregate: Aggregate | None
 
 
 class Tick(TypedDict):

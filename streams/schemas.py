@@ -129,6 +129,38 @@ def load_state_head(data: bytes) -> dict[str, Any]:
         raise InvalidMessageError("avro", f"not a state record: {type(error).__name__}: {error}") from error
 
 
+SCRAPE_HEAD_FIELDS = 9
+"""[1] Fields of a scrape before its series."""
+
+
+@cache
+def _scrape_head() -> Any:
+    schema = load_schema("scrape")
+    # An array begins with the number of its items: all of them, as fastavro writes one block.
+    count = {"name": "series_count", "type": "long"}
+    fields = [*schema["fields"][:SCRAPE_HEAD_FIELDS], count]
+    return parse_schema({**schema, "name": "ScrapeHead", "fields": fields})
+
+
+def load_scrape_head(data: bytes) -> dict[str, Any]:
+    """The fields of a framed scrape before its series, and `series_count` [1], without decoding these.
+
+    Raises:
+        InvalidMessageError: no scrape record.
+    """
+    if len(data) < HEADER.size or data[0] != 0:
+        raise InvalidMessageError("framing", "a scrape record begins with 0x00 and a schema id")
+    schema_id = HEADER.unpack_from(data)[1]
+    if schema_id != load_codec("scrape").schema_id and schema_id not in released_schemas("scrape"):
+        raise InvalidMessageError("schema_id", f"schema id {schema_id} is not one of record scrape")
+    stream = BytesIO(data)
+    stream.seek(HEADER.size)
+    try:
+        return cast(dict[str, Any], schemaless_reader(stream, _scrape_head(), None))
+    except Exception as error:  # fastavro raises whatever its decoders meet
+        raise InvalidMessageError("avro", f"not a scrape record: {type(error).__name__}: {error}") from error
+
+
 def fingerprint_id(schema: dict[str, Any]) -> int:
     """Id without a registry: the CRC-64-AVRO fingerprint of the canonical form, cut to 31 bits.
 

@@ -16,7 +16,7 @@ class Settings(BaseSettings):
         env_prefix="TWIN_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    config: Path | None = Field(None, description="YAML file with sources, rule packs and API keys")
+    config: Path | None = Field(None, description="YAML file with sources, rule packs and access rules")
 
     kafka_bootstrap_servers: str | None = Field(
         None, description="host:port list; unset: embedded, in `twin up` only"
@@ -85,11 +85,14 @@ class Settings(BaseSettings):
         "MiB", description="unit of mem_total in DECICE documents; GB for schedulers that multiply by 1024"
     )
     internal_api_key: SecretStr | None = Field(
-        None, description="what X-Internal-Api-Key must say on DECICE's POST routes; unset: none is asked for"
+        None, description="one key of the API, with the scopes read and events, as DECICE's programs share it"
     )
     internal_api_key_file: Path | None = Field(None, description="file with that key")
     max_age_s: float = Field(
         60.0, gt=0, description="[s] POST /pool answers 503 when the state is older than this"
+    )
+    subscriptions_file: Path | None = Field(
+        None, description="file that keeps the webhooks of this web role; unset: a restart forgets them"
     )
     metrics_host: str = Field("127.0.0.1", description="address of /metrics of roles without a web server")
     metrics_port: int = Field(0, ge=0, le=65_535, description="port of it; 0 = any free one")
@@ -144,7 +147,7 @@ class Settings(BaseSettings):
 
     @property
     def api_key(self) -> SecretStr | None:
-        """The key of DECICE's POST routes itself or the content of its file; read when asked for."""
+        """The key that DECICE's programs share, itself or the content of its file; read when asked for."""
         return self.internal_api_key or _read_secret(self.internal_api_key_file)
 
     @property

@@ -55,6 +55,7 @@ def make_state(**overrides: Any) -> State:
         "kind": "node",
         "id": "ws01",
         "scenario": None,
+        "aggregate": None,
     }
     unknown = set(overrides) - set(state)
     if unknown:

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from streams.settings import Settings
 from streams.web.app import create_web
 from streams.web.run import listen
+from streams.web.stream.protocol import Protocol
 from tests.waiting import DEADLINE_S, until
 
 
@@ -66,19 +67,31 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Client]:
+async def serving(settings: Settings, key: str | None = None) -> AsyncIterator[Client]:
+    """The web role, and a client that has a key."""
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_web(settings), log_config=None, lifespan="on", ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_web(settings), http=Protocol, log_config=None, lifespan="on")
+    )
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await until(lambda: server.started)
-        async with aiohttp.ClientSession() as session:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        async with aiohttp.ClientSession(headers=headers) as session:
             client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", session, {})
             client.schemas = (await client.get("/twin/v1/schemas")).json["schemas"]
             yield client
     finally:
         server.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def other_client(client: Client, key: str | None = None) -> AsyncIterator[Client]:
+    """Another client of the same server, with another key or none."""
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        yield replace(client, session=session)
 
 
 async def ready(client: Client) -> None:

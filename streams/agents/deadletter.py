@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
+from streams.deadletters.letter import KEPT_BYTES, REDRIVEN, redriven_count
 from streams.errors import InvalidMessageError
 from streams.records import Deadletter
 from streams.schemas import load_codec
@@ -16,9 +17,6 @@ log = structlog.get_logger(__name__)
 DEAD = Counter(
     "twin_deadletters_total", "Messages, or parts of one, that a stage could not take", ["stage", "reason"]
 )
-
-KEPT_BYTES = 512 * 1024
-"""[B] Of an original value; a record with more would itself be refused by Kafka."""
 
 
 def deadletter(stage: str, event: Any, reason: str, error: str) -> Deadletter:
@@ -50,7 +48,7 @@ class DeadLetters:
 
     async def send_all(self, refused: list[tuple[Any, str, str]]) -> None:
         """Dead letters for (event, reason, error) each; returns when Kafka has them."""
-        records: list[tuple[int, bytes | None, bytes]] = []
+        records: list[tuple[int, bytes | None, bytes, int]] = []
         for event, reason, error in refused:
             DEAD.labels(self._stage, reason).inc()
             if reason not in self._known:
@@ -60,8 +58,14 @@ class DeadLetters:
                 )
             record = deadletter(self._stage, event, reason, error)
             partition = event.message.partition % self._topics.partitions
-            records.append((partition, event.message.key, load_codec("deadletter").encode(record)))
+            # A part of a message, as the sink has them, is never sent again.
+            redriven = redriven_count(getattr(event.message, "headers", None))
+            value = load_codec("deadletter").encode(record)
+            records.append((partition, event.message.key, value, redriven))
         producer = self._app.producer._ensure_producer()
-        for partition, key, value in records:
+        for partition, key, value, redriven in records:
+            headers = [(REDRIVEN, str(redriven).encode())] if redriven else None
             # Not in a batch of ours, which holds less than the longest dead letter.
-            await producer.send_and_wait(self._topics["deadletter"], value, key=key, partition=partition)
+            await producer.send_and_wait(
+                self._topics["deadletter"], value, key=key, partition=partition, headers=headers
+            )

@@ -1,4 +1,4 @@
-"""observation -> twin -> tick, table = state, or deadletter."""
+"""observation -> twin -> tick, table = state, observation (partials of pools), or deadletter."""
 
 import asyncio
 import time
@@ -61,9 +61,10 @@ def attach(
     async def twin(stream: Any) -> None:
         """Applies observations to the records of entities and closes ticks; the only writer of the table.
 
-        Reads: observation. Writes: tick, then state (the table's changelog), deadletter (a message that
-        does not decode or whose arrays do not fit together, a record that grew too large, an event that its
-        world cannot take).
+        Reads: observation. Writes: tick, then state (the table's changelog), then observation (at its clock
+        messages, what the nodes of each pool give together, to the pool's partition), deadletter (a message
+        that does not decode or whose arrays do not fit together, a record that grew too large, an event that
+        its world cannot take).
         """
         async for event in stream.noack().events():
             try:
@@ -133,6 +134,7 @@ class TwinStage:
         ticks: Writes = {}
         states: Writes = {}
         ledgers: Writes = {}
+        partials: Writes = {}
         for number, waiting in by_partition.items():
             part = self._table.parts.get(number)
             if part is None:
@@ -141,6 +143,9 @@ class TwinStage:
             for event in waiting:
                 await self._apply(part, event, work, changes, received)
             await self._encode(part, work, changes, waiting[-1], (ticks, states, ledgers))
+            for home, partial in changes.partials:
+                value = load_codec("observation").encode(partial)
+                partials.setdefault(home, []).append((None, value))
         if not await self._may_write():
             # The indices are ahead of the table now, so they have to be made again.
             self._table.drop(set(by_partition))
@@ -152,6 +157,8 @@ class TwinStage:
             # Before the tombstones, so that the counts of what is removed are never lost.
             await self._table.publish(ledgers)
         await self._table.publish(states)
+        # After the states: a restart tells it again, which changes nothing.
+        await send_batches(self._app, self._topics["observation"], partials)
         now_ms = int(time.time() * 1000)
         for received_ms in received:
             FRESHNESS.observe(max(0, now_ms - received_ms) / 1000)

@@ -138,20 +138,24 @@ async def restart(settings: Settings, entities: int) -> dict[str, Any]:
     }
 
 
+def made_states(entities: int) -> Iterator[tuple[str, State]]:
+    """Keys and records of made-up nodes as a worker leaves them."""
+    now_ms = int(time.time() * 1000)
+    for first in range(0, entities, 100):
+        states: dict[str, State] = {}
+        part = Partition(0, INTERVAL_MS, 3_600_000, {})
+        for turn in range(3):
+            part.apply(turn, observation(first, 100, turn, now_ms - 9_000 + turn * 3_000, 0, turn), states)
+        for key, state in states.items():
+            state["version"] = 0
+            yield key, state
+
+
 async def _fill_states(run: Settings, entities: int) -> None:
     """Write `state` as a worker leaves it."""
     codec, topic = load_codec("state"), topics_of(run)["state"]
-    now_ms = int(time.time() * 1000)
     async with producer_of(run) as producer:
-        for first in range(0, entities, 100):
-            states: dict[str, State] = {}
-            part = Partition(0, INTERVAL_MS, 3_600_000, {})
-            for turn in range(3):
-                part.apply(
-                    turn, observation(first, 100, turn, now_ms - 9_000 + turn * 3_000, 0, turn), states
-                )
-            for key, state in states.items():
-                state["version"] = 0
-                home = partition_of(key, run.partitions)
-                await producer.send(topic, codec.encode(state), key=key.encode(), partition=home)
+        for key, state in made_states(entities):
+            home = partition_of(key, run.partitions)
+            await producer.send(topic, codec.encode(state), key=key.encode(), partition=home)
         await producer.flush()

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
 from streams.bench.freshness import freshness
 from streams.bench.load import INTERVAL_MS, METRICS
+from streams.bench.madeworld import until_ready
 from streams.bench.pastfill import NODES, fill_duckdb, fill_influx
 from streams.bench.runs import of_run, process
 from streams.embedded.broker import free_port
@@ -38,8 +40,14 @@ FRESH_S = 40.0
 FRESH_UPDATES_PER_S = 500.0
 """[1/s] Of live, beside the questions, on the same two cores."""
 
-START_S = 60.0
-"""[s] For `twin web` to answer."""
+COMPACTIONS = ("storage_compactions_active", "storage_compactions_queued")
+"""Gauges of InfluxDB: compactions that run, and that are to run."""
+
+QUIET_S = 10.0
+"""[s] Without either, the files are put together, or"""
+
+COMPACT_S = 300.0
+"""[s] it takes too long to wait for."""
 
 
 async def history_reads(settings: Settings) -> dict[str, Any]:
@@ -63,6 +71,7 @@ async def history_reads(settings: Settings) -> dict[str, Any]:
             update={"history_url": f"{place}/bench-{secrets.token_hex(4)}", "history_retention_d": 7.0}
         )
         found["influx_fill_s"] = await _fill_influx(on_influx, begin_ms)
+        found["influx_compact_s"] = await _until_compacted(place.removeprefix("influxdb+").rpartition("/")[0])
         await _measure(on_influx, "InfluxDB", 500, end_ms, found, rows)
     return {**found, "rows": rows}
 
@@ -77,6 +86,19 @@ async def _fill_influx(settings: Settings, begin_ms: int) -> float:
         await fill_influx(store, fields, begin_ms, DAY_TICKS)
     finally:
         await store.close()
+    return time.monotonic() - begun_s
+
+
+async def _until_compacted(address: str) -> float:
+    """[s] Until InfluxDB has put the files together, as it does all day: here the day came in minutes."""
+    begun_s, quiet_s = time.monotonic(), time.monotonic()
+    async with aiohttp.ClientSession(address) as session:
+        while (now_s := time.monotonic()) - quiet_s < QUIET_S and now_s - begun_s < COMPACT_S:
+            async with session.get("/metrics") as answer:
+                families = text_string_to_metric_families(await answer.text())
+            if any(sample.value for one in families if one.name in COMPACTIONS for sample in one.samples):
+                quiet_s = time.monotonic()
+            await asyncio.sleep(1)
     return time.monotonic() - begun_s
 
 
@@ -158,23 +180,10 @@ async def _web(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """A web role on this history."""
     run = of_run(settings, "past").model_copy(update={"web_port": free_port()})
     await create_topics(run)
+    url = f"http://127.0.0.1:{run.web_port}"
     async with (
         process(run, "streams", "web") as child,
-        aiohttp.ClientSession(
-            f"http://127.0.0.1:{run.web_port}", timeout=aiohttp.ClientTimeout(total=60)
-        ) as session,
+        aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=60)) as session,
     ):
-        await _until_ready(session, child)
+        await until_ready(url, child)
         yield session
-
-
-async def _until_ready(session: aiohttp.ClientSession, child: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(START_S):
-        while True:
-            if child.returncode is not None:
-                raise TwinError(f"twin web ended with {child.returncode} while it was measured")
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get("/health/ready") as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(0.2)

@@ -1,11 +1,8 @@
 """The sections `sources` and `rule_packs` of the configuration file."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,6 +16,7 @@ from pydantic import (
 from yarl import URL
 
 from streams.collect.target import Caps
+from streams.config import misspelt, place_of, read_sections
 from streams.errors import SettingsError
 from streams.rulebook import RuleBook, load_rulebook
 from streams.settings import Settings
@@ -166,36 +164,20 @@ def load_config(path: Path | None) -> CollectConfig:
     Raises:
         SettingsError: the file cannot be read, or naming all faults in it by their place.
     """
-    if path is None:
-        return CollectConfig()
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(
-            [f"TWIN_CONFIG: {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"]
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise SettingsError(
-            [f"{place}: not YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}"]
-        ) from None
-    if content is None:
-        return CollectConfig()
-    if not isinstance(content, dict):
-        raise SettingsError([f"{path}: must be sections such as `sources:`, not a {type(content).__name__}"])
-    faults = list(_misspelt(path, content))
+    content = read_sections(path)
+    faults = list(misspelt(path, content))
     try:
         config = CollectConfig.model_validate({name: content.get(name) or [] for name in SECTIONS})
     except ValidationError as error:
         faults += [f"{path}: {_place(fault['loc'])}: {_text(fault)}" for fault in error.errors()]
     if faults:
         raise SettingsError(faults)
-    config.rule_packs = [path.parent / pack for pack in config.rule_packs]
+    folder = path.parent if path else Path()
+    config.rule_packs = [folder / pack for pack in config.rule_packs]
     for source in config.sources:
         if isinstance(source, HttpSourceConfig):
-            source.ca_file = source.ca_file and path.parent / source.ca_file
-            source.bearer_token_file = source.bearer_token_file and path.parent / source.bearer_token_file
+            source.ca_file = source.ca_file and folder / source.ca_file
+            source.bearer_token_file = source.bearer_token_file and folder / source.bearer_token_file
     return config
 
 
@@ -209,17 +191,10 @@ def rulebook_of(settings: Settings) -> RuleBook:
     return load_rulebook(load_config(settings.config).rule_packs)
 
 
-def _misspelt(path: Path, content: dict[Any, Any]) -> Iterable[str]:
-    for name in content:
-        near = get_close_matches(str(name), SECTIONS, n=1, cutoff=0.75)
-        if near and name not in SECTIONS:
-            yield f"{path}: unknown section {name!r}: is {near[0]!r} meant?"
-
-
 def _place(location: tuple[int | str, ...]) -> str:
     # Pydantic puts the kind behind the number of a source; in the file there is no such level.
     parts = [part for place, part in enumerate(location) if not (place == 2 and location[0] == "sources")]
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+    return place_of(parts)
 
 
 def _text(fault: Any) -> str:

@@ -47,6 +47,7 @@ class Scraper:
     async def scrape(self) -> None:
         """Scrape once and ship what came, or why nothing did."""
         target = self._source.target
+        began_s = time.monotonic()
         with SECONDS.labels(target.source).time():
             try:
                 harvest = await self._source.collect()
@@ -66,6 +67,9 @@ class Scraper:
                     log.exception("a scrape brought out a fault of the collector", target=target.key)
         SCRAPES.labels(target.source, outcome).inc()
         self._log_change(target, outcome, why)
+        duration_ms = round((time.monotonic() - began_s) * 1000)
+        for record in records:
+            record["duration_ms"] = duration_ms
         await self._ship(records)
 
     async def _records(self, harvest: Harvest, scraped_s: float) -> list[Scrape]:

@@ -72,12 +72,12 @@ def take_samples(  # noqa: C901, PLR0915  # one loop: a call for each sample wou
                 counts[LATE if time < last else DUPLICATE if value == head_values[head] else CONFLICT] += 1
                 continue
         if head < 0 or entity["head_forms"][head] != form:
-            guess = 1 + _begin_head(entity, head, source, name, form, value, time, step_ms)
+            guess = 1 + begin_head(entity, head, source, name, form, value, time, step_ms)
         else:
             if form == COUNTER:
                 _count(entity, head, value, time, step_ms, hold, ceilings.get(name, UNLIMITED))
             elif time - time % step_ms > last:
-                _fill(entity, head, value, time, step_ms, hold)
+                fill_head(entity, head, value, time, step_ms, hold)
             head_values[head] = value
             head_times[head] = time
         if time < earliest:
@@ -102,7 +102,7 @@ def _find_head(head_names: list[str], head_sources: list[int], name: str, source
     return -1
 
 
-def _begin_head(
+def begin_head(
     entity: State, head: int, source: int, name: str, form: int, value: float, time: int, step_ms: int
 ) -> int:
     """Add a head, or begin one anew whose form changed; return its index."""
@@ -135,7 +135,7 @@ def _open(entity: State, tick: int, head: int, value: float, quality: int) -> No
         entity["open_qualities"].append(quality)
 
 
-def _fill(entity: State, head: int, value: float, time: int, step_ms: int, hold: int) -> None:
+def fill_head(entity: State, head: int, value: float, time: int, step_ms: int, hold: int) -> None:
     """Values of a gauge or state at the ticks after its head and up to its new sample."""
     last, before = entity["head_times_ms"][head], entity["head_values"][head]
     interpolate = entity["head_forms"][head] == GAUGE and time - last <= hold

@@ -1,18 +1,22 @@
-"""What the messages of a log changed: keys to write or to delete, and rows for `tick`."""
+"""What the messages of a log changed: keys to write or to delete, rows for `tick`, partials of pools."""
 
 from dataclasses import dataclass, field
 
 from streams.domain.ticks import TickRows
+from streams.records import Observation
 
 
 @dataclass
 class Changes:
-    """What a message, or several, changed: keys to write or to delete, and rows for `tick`."""
+    """What a message, or several, changed: keys to write or to delete, rows for `tick`, partials of pools."""
 
     changed: set[str] = field(default_factory=set)
     ticks: TickRows = field(default_factory=TickRows)
     outcomes: dict[str, list[int]] = field(default_factory=dict)
     """Samples of each source that became applied, duplicate, late, conflict, rejected."""
+
+    partials: list[tuple[int, Observation]] = field(default_factory=list)
+    """What is told to pools, and the partition of `observation` that it goes to."""
 
     def count(self, source: str, counts: list[int]) -> None:
         """Add to the outcomes."""

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from streams.domain.aggregate import SOURCE, TOTALS
+from streams.domain.aggregate_record import KINDS
 from streams.domain.decice_fields import Fields
 from streams.domain.decice_job import job_of
+from streams.domain.entity import HISTORY
 from streams.domain.jsontext import read_dict, read_json
 
 T = TypeVar("T")
@@ -67,6 +70,8 @@ def part_of(view: Mapping[str, Any], fields: Fields) -> Part[Item] | None:
     make = _ITEMS.get(view["kind"])
     if make is None:
         return None
+    if view["kind"] in KINDS:
+        view = {**view, "metrics": _measured_by_others(view["metrics"])}
     pool = view["attributes"].get("nodepool", "") if view["kind"] in ("node", "device") else ""
     times_ms = [metric["observed_at_ms"] for metric in view["metrics"].values()]
     updated_ms = min(max(times_ms, default=0), view.get("seen_ms") or 1 << 62)
@@ -242,6 +247,15 @@ def _labels(attributes: Mapping[str, str]) -> Item | None:
     if isinstance(labels, list):
         return {"labels": labels}
     return labels if isinstance(labels, dict) else None
+
+
+def _measured_by_others(metrics: Mapping[str, Any]) -> Item:
+    """Without what the twin adds up, which no DECICE document has; of the past nobody says who it was."""
+    return {
+        name: metric
+        for name, metric in metrics.items()
+        if metric.get("source") != SOURCE and (metric.get("source") != HISTORY or name not in TOTALS)
+    }
 
 
 def _within(place: str, value: float) -> float | int | None:

@@ -70,6 +70,7 @@ def new_entity(world: str, kind: str, id: str) -> State:
         kind=kind,
         id=id,
         scenario=None,
+        aggregate=None,
     )
 
 
@@ -109,7 +110,13 @@ def is_newer_origin(entity: State, origin: str, offset: int) -> bool:
 
 def drop_heads(entity: State, before_ms: int) -> None:
     """Drop the heads whose sample is older than `before_ms`, with what is open of them."""
-    kept = [h for h, time in enumerate(entity["head_times_ms"]) if time >= before_ms]
+    keep_heads(entity, [h for h, time in enumerate(entity["head_times_ms"]) if time >= before_ms])
+
+
+def keep_heads(entity: State, kept: list[int]) -> None:
+    """Drop all heads but those of these indices, with what is open of them."""
+    if len(kept) == len(entity["head_names"]):
+        return
     place = {h: new for new, h in enumerate(kept)}
     still_open = [i for i, h in enumerate(entity["open_heads"]) if h in place]
     entity["open_ticks_ms"] = [entity["open_ticks_ms"][i] for i in still_open]

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Protocol
 
+from streams.domain.aggregate import SOURCE
+from streams.domain.aggregate_record import KINDS, end_partial, is_empty, restate, take_partial
+from streams.domain.aggregate_sender import NODES, Sender
 from streams.domain.entity import NEVER, is_newer_origin, new_entity
 from streams.domain.keys import entity_key
 from streams.domain.ledger import remember_removed
@@ -39,6 +42,7 @@ class Live:
         number: of the partition; of a replay, that which is replayed.
         ceilings: greatest rate of a counter by metric [unit of the catalogue].
         overlays: are told of what changes.
+        sender: tells pools of their nodes; none in a replay, whose log has what was told.
     """
 
     world: str
@@ -47,6 +51,7 @@ class Live:
     remove_after_ms: int
     ceilings: Mapping[str, float]
     overlays: Overlays | None = None
+    sender: Sender | None = None
     _due: dict[str, int] = field(default_factory=dict)
     _queue: list[tuple[int, str]] = field(default_factory=list)
     _fed_by: dict[str, set[str]] = field(default_factory=dict)
@@ -60,13 +65,19 @@ class Live:
         self._schedule(key, state["due_ms"])  # type: ignore[arg-type]  # a State or its first fields
         for target in state["targets"]:  # type: ignore[attr-defined]
             self._fed_by.setdefault(target, set()).add(key)
+        if self.sender is not None:
+            self.sender.restore(key)
 
     def steps(self, turn: Turn, message: Observation) -> Iterator[None]:
-        """Apply values, the failure of a scrape, or the clock; yields every 50 entities."""
+        """Apply values, the failure of a scrape, the clock, or partials; yields every 50 entities."""
         if message["type"] == "clock":
             return self._clock(turn)
         if message["type"] == "failure":
             return self._failure(turn, message)
+        if message["type"] == "partial":
+            return self._partials(turn, message)
+        if message["type"] == "partial_end":
+            return self._partial_end(turn, message)
         return self._values(turn, message)
 
     def _values(self, turn: Turn, message: Observation) -> Iterator[None]:
@@ -92,6 +103,7 @@ class Live:
     def _observe(
         self, turn: Turn, key: str, entity: State, message: Observation, place: int, start: int, stop: int
     ) -> None:
+        was_simulated = entity["simulated"]
         seen = observe(entity, message, place, start, stop, self.step_ms, self.ceilings)
         self._feed(key, entity, seen.source, f"{message['source']} {message['target']}")
         if stop > start and self.world == "live":
@@ -99,6 +111,43 @@ class Live:
         entity["version"] = turn.offset + 1
         turn.changes.changed.add(key)
         self._settle(turn, key, entity, entity["seen_ms"], told=seen.told)
+        if self.sender is not None and entity["simulated"] != was_simulated and key.startswith(NODES):
+            self.sender.note(key, entity)
+
+    def _partials(self, turn: Turn, message: Observation) -> Iterator[None]:
+        stop = 0
+        named = zip(message["kinds"], message["ids"], message["sizes"], message["times_ms"], strict=True)
+        for place, (kind, id, size, tick_ms) in enumerate(named):
+            start, stop = stop, stop + size
+            key, values = entity_key(self.world, kind, id), message["values"][start:stop]
+            entity = turn.states.get(key)
+            if entity is None:
+                if not any(values) or turn.was_removed(key, self.number, self.world):
+                    continue
+                entity = turn.states[key] = new_entity(self.world, kind, id)
+            if turn.offset >= entity["version"] and take_partial(entity, message, tick_ms, values):
+                self._restate(turn, key, entity, message)
+            if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
+                yield
+
+    def _partial_end(self, turn: Turn, message: Observation) -> Iterator[None]:
+        keys = sorted(key for key in self._due if key.split("/", 2)[1] in KINDS)
+        for place, key in enumerate(keys):
+            entity = turn.states.get(key)
+            if entity is not None and turn.offset >= entity["version"] and end_partial(entity, message):
+                self._restate(turn, key, entity, message)
+            if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
+                yield
+
+    def _restate(self, turn: Turn, key: str, entity: State, message: Observation) -> None:
+        source = restate(entity, message, self.step_ms)
+        if is_empty(entity):
+            self._remove(turn, key, entity, entity["seen_ms"])
+            return
+        self._feed(key, entity, source, f"{SOURCE} ")
+        entity["version"] = turn.offset + 1
+        turn.changes.changed.add(key)
+        self._settle(turn, key, entity, entity["seen_ms"])
 
     def _failure(self, turn: Turn, message: Observation) -> Iterator[None]:
         origin = origin_of(message)
@@ -134,6 +183,8 @@ class Live:
                 turn.changes.changed.add(key)
             if place % PAUSE_ENTITIES == PAUSE_ENTITIES - 1:
                 yield
+        if self.sender is not None:
+            yield from self.sender.clock(turn)
 
     def _take_due(self, clock_ms: int) -> list[str]:
         """Take what is due out of the queue; in order of key, which a restart does not change."""
@@ -168,6 +219,10 @@ class Live:
             if self.overlays is not None and self.overlays.touches(key):
                 self.overlays.follow(turn, key, entity, ticks_of(settled), now_ms)
         self._schedule(key, settled.due_ms)
+        if self.sender is not None and key.startswith(NODES):
+            is_news = settled.closed or settled.restated or told
+            if is_news or (entity["status"] != "up" and (settled.changed or not version)):
+                self.sender.note(key, entity)
         return settled.changed
 
     def _is_forgotten(self, entity: State, now_ms: int) -> bool:
@@ -181,6 +236,9 @@ class Live:
         for target in entity["targets"]:
             self._fed_by.get(target, set()).discard(key)
         turn.delete(key)
+        self._due.pop(key, None)
+        if self.sender is not None:
+            self.sender.forget(key)
         if self.overlays is not None and self.overlays.touches(key):
             self.overlays.lose(turn, key, now_ms)
 

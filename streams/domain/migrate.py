@@ -10,7 +10,7 @@ def migrate(state: State, partitions: int) -> tuple[str, int, State] | None:
 
     None for a ledger, and for all of a scenario world: it ends with its log.
 
-    What counts along the log begins anew with it: version, epoch, origins, and the counts, which
+    What counts along the log begins anew with it: version, epoch, origins, partials, and the counts, which
     `twin ledger` compares with the samples of that log.
     """
     if state["kind"] == LEDGER_KIND or state["world"] != "live":
@@ -19,5 +19,6 @@ def migrate(state: State, partitions: int) -> tuple[str, int, State] | None:
     moved = state.copy()
     moved["version"] = moved["epoch"] = 0
     moved["origins"], moved["origin_offsets"] = [], []
+    moved["aggregate"] = None
     moved["source_counts"] = [0] * len(state["source_counts"])
     return key, partition_of(key, partitions), moved

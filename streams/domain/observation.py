@@ -3,7 +3,7 @@
 from streams.errors import InvalidMessageError
 from streams.records import Observation
 
-TYPES = ("values", "failure", "clock", "event")
+TYPES = ("values", "failure", "clock", "event", "partial", "partial_end")
 """Types of observation that the twin knows."""
 
 
@@ -47,7 +47,7 @@ def check_observation(message: Observation) -> None:
     """Raise InvalidMessageError when the type is unknown or the arrays do not fit together."""
     if message["type"] not in TYPES:
         raise InvalidMessageError("type", f"type: {message['type']!r} is not one of {', '.join(TYPES)}")
-    if message["type"] != "values":
+    if message["type"] not in ("values", "partial"):
         return
     entities, samples = len(message["kinds"]), len(message["values"])
     for name, length, wanted in (
@@ -55,7 +55,7 @@ def check_observation(message: Observation) -> None:
         ("sizes", len(message["sizes"]), entities),
         ("attributes", len(message["attributes"]), entities),
         ("metrics", len(message["metrics"]), samples),
-        ("times_ms", len(message["times_ms"]), samples),
+        ("times_ms", len(message["times_ms"]), samples if message["type"] == "values" else entities),
         ("forms", len(message["forms"]), len(message["names"])),
         ("sizes, added up,", sum(message["sizes"]), samples),
     ):
@@ -69,6 +69,6 @@ def check_observation(message: Observation) -> None:
         raise InvalidMessageError(
             "arrays", f"metrics: an index is outside of the {len(message['names'])} names"
         )
-    is_timed = message["world"] == "live"
+    is_timed = message["world"] == "live" and message["type"] == "values"
     if samples and min(message["times_ms"]) < is_timed:
         raise InvalidMessageError("times", f"times_ms: {min(message['times_ms'])} is not after 1970")

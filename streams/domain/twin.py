@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
+from streams.domain.aggregate_sender import Sender
 from streams.domain.changes import Changes
 from streams.domain.faults import Limits
 from streams.domain.live import Live
@@ -21,6 +22,7 @@ class Partition:
         epoch: generation of the consumer group, written into every record.
         limits: least and greatest value by metric [unit of the catalogue], for what faults make of values.
         lazily: isolated worlds settle only the entities that need it: for one process without history.
+        partitions: [1] of the topic; 0: pools are not told of their nodes.
     """
 
     number: int
@@ -30,13 +32,17 @@ class Partition:
     epoch: int = 0
     limits: Limits = field(default_factory=dict)
     lazily: bool = False
+    partitions: int = 0
 
     def __post_init__(self) -> None:
         rules = Rules(
             self.number, self.step_ms, self.remove_after_ms, self.ceilings, self.limits, self.lazily
         )
         self.worlds = Worlds(rules)
-        self.live = Live("live", self.number, self.step_ms, self.remove_after_ms, self.ceilings, self.worlds)
+        sender = Sender(self.number, self.partitions, self.step_ms) if self.partitions else None
+        self.live = Live(
+            "live", self.number, self.step_ms, self.remove_after_ms, self.ceilings, self.worlds, sender
+        )
 
     def restore(self, key: str, state: Mapping[str, object]) -> None:
         """Index a record that is in the table already; `due_ms` and `targets` are all that is read of it.
@@ -44,6 +50,11 @@ class Partition:
         Where `is_read_whole` says so it is the whole record.
         """
         (self.live if key.startswith("live/") else self.worlds).restore(key, state)
+
+    def restored(self, version: int) -> None:
+        """The newest version among the restored records, ledgers too: so far they may be ahead of the log."""
+        if self.live.sender is not None:
+            self.live.sender.ahead = version
 
     def apply(self, offset: int, message: Observation, states: MutableMapping[str, State]) -> Changes:
         """Apply one message of the log to the records, in place."""

@@ -20,6 +20,7 @@ from streams.embedded.supervisor import Launch, Supervisor, child_environment
 from streams.errors import TwinError
 from streams.settings import Settings
 from streams.topics import RECORDS, create_topics
+from streams.web.access.address import check_address
 
 ROLES = ("worker", "collect", "sink", "web")
 """In the order in which they are started."""
@@ -66,6 +67,7 @@ class Run:
         asyncio.run(_until_signal(self._run(farewell)))
 
     async def _run(self, farewell: Callable[[Settings], None]) -> None:
+        check_address(self.settings)
         self.settings = with_web_port(self.settings)
         async with contextlib.AsyncExitStack() as stack:
             ends: list[Callable[[], Coroutine[Any, Any, None]]] = []

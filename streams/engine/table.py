@@ -182,6 +182,7 @@ async def restore(table: TwinTable, wanted: Iterable[TP]) -> dict[TP, int]:
         newest = max((epoch for (epoch, _), _ in records.values()), default=-1)
         # Kafka may have forgotten the group and begin its generations anew; epochs never go back.
         part.epoch = max(generation_of(table.app), newest + 1)
+        part.restored(max((version for (_, version), _ in records.values()), default=0))
         for key, (_, value) in records.items():
             table.put(number, key, value)
             name = key.decode()

@@ -1,6 +1,7 @@
 """One process that reads history: its loop, and the store that it opens once."""
 
 import asyncio
+import gc
 import multiprocessing
 import pickle
 import signal
@@ -70,6 +71,8 @@ async def _read(
 ) -> Any:
     if _Child.store is None:
         _Child.store = open_store(_Child.settings, _Child.fields)
+        # What is there now stays: the collector need not look at it again, which takes 20 ms each time.
+        gc.freeze()
     try:
         async with asyncio.timeout(limit_s) as limit:
             return await function(_Child.store, *args, **kwargs)

@@ -3,9 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from streams.domain.keys import split_key
+
+
+class Follower(Protocol):
+    """Wants to know what changes in a world."""
+
+    def note(self, key: bytes, *, was_there: bool, is_there: bool, partition: int, offset: int) -> None:
+        """Take notice of what a record at an offset changed."""
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Nothing changes any more."""
+
+
+class Watcher(Protocol):
+    """Wants to know what changes in the holdings that it lies over."""
+
+    def note_base(self, key: bytes, *, was_there: bool, is_there: bool, partition: int, offset: int) -> None:
+        """Take notice of what a record at an offset changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,13 @@ class Changes(AsyncIterator[Change]):
         del self._pending[key]
         _, kind, id = split_key(key.decode())
         return Change(kind, id, self._view(key))
+
+    def note(self, key: bytes, *, was_there: bool, is_there: bool, partition: int, offset: int) -> None:
+        """Take notice of a change."""
+        if is_there:
+            self.put(key, is_new=not was_there)
+        elif was_there:
+            self.remove(key)
 
     def put(self, key: bytes, *, is_new: bool) -> None:
         """Note that the entity of this key changed; `is_new` when the replica did not hold it before."""

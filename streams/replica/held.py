@@ -26,7 +26,8 @@ class Held(NamedTuple):
     next_tick_ms: int
     tick_ms: int
     complete: bool
-    value: bytes
+    offset: int = -1
+    value: bytes = b""
 
     def decode(self) -> Any:
         """The whole record (a `State`).
@@ -37,8 +38,8 @@ class Held(NamedTuple):
         return load_codec("state").decode(self.value)
 
 
-def read_held(value: bytes, partition: int) -> Held:
-    """Read the first fields of a framed state record.
+def read_held(value: bytes, partition: int, offset: int = -1) -> Held:
+    """Read the first fields of a framed state record that stands at an offset of a partition.
 
     Raises:
         InvalidMessageError: wrong framing, an unknown schema id, or first fields that do not parse.
@@ -68,6 +69,7 @@ def read_held(value: bytes, partition: int) -> Held:
         next_tick_ms=first["next_tick_ms"],
         tick_ms=first["tick_ms"],
         complete=first["complete"],
+        offset=offset,
         value=value,
     )
 

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 from weakref import WeakSet
 from zlib import crc32
 
@@ -14,29 +14,49 @@ from streams.domain.keys import entity_key, split_key
 from streams.domain.stamp import oldest_observed_ms
 from streams.domain.view import entity_view
 from streams.errors import InvalidMessageError
-from streams.replica.changes import Changes
+from streams.replica.changes import Follower, Watcher
 from streams.replica.held import Held, read_held
 
 REMEMBERED_REMOVALS = 10_000
-"""[1] Removed entities whose epoch is remembered, so that a worker that slept through its own replacement
-cannot bring one back."""
+"""[1] Removed entities that are remembered: so that a worker that slept through its own replacement cannot
+bring one back, and so that somebody who was away can be told."""
 
 SLICE = 100
 """[1] Records that are decoded before others get the event loop: about 3 ms."""
 
 
-class Watcher(Protocol):
-    """Wants to know what changes in holdings."""
+class Removal(NamedTuple):
+    """What is remembered of a removed entity; `epoch` is -1 when it was not held."""
 
-    def note_base(self, key: bytes, *, was_there: bool, is_there: bool) -> None:
-        """Take notice of a change."""
+    epoch: int
+    partition: int
+    offset: int
+
+
+class Current(NamedTuple):
+    """What is shown of an entity since a record at an offset: the record `held` of `key` in `owner`.
+
+    `held` is None when the entity is not there.
+    """
+
+    partition: int
+    offset: int
+    owner: "Holdings"
+    key: bytes
+    held: Held | None
+
+
+NEVER = Removal(-1, -1, -1)
+"""Of an entity that nobody removed."""
 
 
 class Holdings:
     """The newest record of each entity of one world, as bytes, by Kafka key.
 
     `shown` holds entities, `hidden` the twin's own records (kinds that begin with _), `poisoned` counts by
-    reason the records that could not be read, `marks` has the offset of the newest change by partition.
+    reason the records that could not be read, `marks` has the offset of the newest change by partition,
+    `floors` by partition the offset below which removals may have been forgotten, and `beginnings` counts how
+    often a partition began anew.
 
     What is to be shown is asked of the methods: an overlay shows live's records too.
     """
@@ -47,10 +67,12 @@ class Holdings:
         self.hidden: dict[bytes, Held] = {}
         self.poisoned: Counter[str] = Counter() if poisoned is None else poisoned
         self.marks: dict[int, int] = {}
-        self.followers: WeakSet[Changes] = WeakSet()
+        self.floors: dict[int, int] = {}
+        self.beginnings = 0
+        self.followers: WeakSet[Follower] = WeakSet()
         self.watchers: WeakSet[Watcher] = WeakSet()
         self._prefix = f"{world}/".encode()
-        self._removed: dict[bytes, int] = {}
+        self._removed: dict[bytes, Removal] = {}
         self._observed: dict[bytes, tuple[Held, int | None]] = {}
         self._log = structlog.get_logger(__name__)
 
@@ -96,9 +118,11 @@ class Holdings:
         if value is None:
             if old is not None:
                 self._remove(key, old, offset)
+            else:
+                self._remember(key, self._removed.get(key, NEVER).epoch, partition, offset)
             return None
         try:
-            new = read_held(value, partition)
+            new = read_held(value, partition, offset)
             if old is None:
                 split_key(key.decode())
             table = self._table(key, new)
@@ -107,17 +131,17 @@ class Holdings:
             return None
         if old is None:
             # By epoch alone: a world that is made again under its name counts its versions anew.
-            if new.epoch < self._removed.get(key, new.epoch):
+            if new.epoch < self._removed.get(key, NEVER).epoch:
                 return None
-        elif (new.epoch, new.version) < (old.epoch, old.version):
+        elif old.value == value or (new.epoch, new.version) < (old.epoch, old.version):
             return None
         was_there = self._is_there(key)
         self._put(key, new, table)
         self._removed.pop(key, None)
-        if table is self.hidden or (old is not None and old.value == new.value):
+        if table is self.hidden:
             return None
         self.marks[partition] = offset
-        self._tell(key, was_there)
+        self._tell(key, was_there, partition, offset)
         return new
 
     def view(self, key: bytes, *, full: bool = False) -> dict[str, object] | None:
@@ -168,7 +192,33 @@ class Holdings:
                     total[outcome] += counts[source * len(OUTCOMES) + outcome]
         return sums
 
-    def follow(self, follower: Changes) -> None:
+    def keys(self) -> list[bytes]:
+        """Kafka keys, by the name of this world, of all entities as they are now."""
+        return list(self.shown)
+
+    def current(self, key: bytes) -> Current | None:
+        """What is shown of the entity of a key of this world; None when nothing is known of it."""
+        held = self.shown.get(key)
+        if held is not None:
+            return Current(held.partition, held.offset, self, key, held)
+        removal = self._removed.get(key)
+        return None if removal is None else Current(removal.partition, removal.offset, self, key, None)
+
+    def changed_since(self, offsets: Mapping[int, int]) -> Iterator[tuple[int, int, bytes, bool]]:
+        """What changed at or after these offsets by partition: partition and offset of the newest change, key
+        and whether the entity is there. Removals below `floor` may be missing."""
+        for key, held in self.shown.items():
+            if held.offset >= offsets.get(held.partition, 0):
+                yield held.partition, held.offset, key, True
+        for key, removal in self._removed.items():
+            if removal.offset >= offsets.get(removal.partition, 0) and not self._is_hidden(key):
+                yield removal.partition, removal.offset, key, False
+
+    def floor(self, partition: int) -> int:
+        """Offset of a partition below which removals may have been forgotten."""
+        return self.floors.get(partition, 0)
+
+    def follow(self, follower: Follower) -> None:
         """Tell a follower of what changes, for as long as somebody else holds it."""
         self.followers.add(follower)
 
@@ -178,7 +228,9 @@ class Holdings:
             for key in [key for key, held in table.items() if held.partition == partition]:
                 self._remove(key, table[key], -1)
         self.marks.pop(partition, None)
-        self._removed.clear()
+        self.floors.pop(partition, None)
+        self._removed = {key: one for key, one in self._removed.items() if one.partition != partition}
+        self.beginnings += 1
 
     def count_poisoned(self, error: Exception) -> None:
         """Count a record that cannot be read, and log the first of its kind."""
@@ -204,7 +256,10 @@ class Holdings:
 
     def _table(self, key: bytes, new: Held) -> dict[bytes, Held]:
         """Where a record belongs."""
-        return self.hidden if key.startswith(b"_", len(self._prefix)) else self.shown
+        return self.hidden if self._is_hidden(key) else self.shown
+
+    def _is_hidden(self, key: bytes) -> bool:
+        return key.startswith(b"_", len(self._prefix))
 
     def _held(self, key: bytes) -> Held | None:
         return self.shown.get(key) or self.hidden.get(key)
@@ -219,21 +274,27 @@ class Holdings:
         was_there = self._is_there(key)
         for table in self._tables():
             table.pop(key, None)
-        self._removed[key] = old.epoch
-        if len(self._removed) > REMEMBERED_REMOVALS:
-            del self._removed[next(iter(self._removed))]
+        # What turned out to be unreadable was removed by no record.
+        at = old.offset if offset < 0 else offset
+        self._remember(key, old.epoch, old.partition, at)
         self.marks[old.partition] = offset
-        self._tell(key, was_there)
+        self._tell(key, was_there, old.partition, at)
 
-    def _tell(self, key: bytes, was_there: bool) -> None:
+    def _remember(self, key: bytes, epoch: int, partition: int, offset: int) -> None:
+        self._removed.pop(key, None)
+        self._removed[key] = Removal(epoch, partition, offset)
+        if len(self._removed) > REMEMBERED_REMOVALS:
+            oldest = self._removed.pop(next(iter(self._removed)))
+            self.floors[oldest.partition] = max(self.floor(oldest.partition), oldest.offset + 1)
+
+    def _tell(self, key: bytes, was_there: bool, partition: int, offset: int) -> None:
         is_there = self._is_there(key)
-        self._tell_followers(key, was_there=was_there, is_there=is_there)
+        self._tell_followers(key, was_there, is_there, partition, offset)
         for overlay in list(self.watchers):
-            overlay.note_base(key, was_there=was_there, is_there=is_there)
+            overlay.note_base(key, was_there=was_there, is_there=is_there, partition=partition, offset=offset)
 
-    def _tell_followers(self, key: bytes, *, was_there: bool, is_there: bool) -> None:
+    def _tell_followers(
+        self, key: bytes, was_there: bool, is_there: bool, partition: int, offset: int
+    ) -> None:
         for follower in self.followers:
-            if is_there:
-                follower.put(key, is_new=not was_there)
-            elif was_there:
-                follower.remove(key)
+            follower.note(key, was_there=was_there, is_there=is_there, partition=partition, offset=offset)

@@ -1,11 +1,11 @@
 """What an overlay holds: its own records, laid over those of live."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from streams.replica.changes import Changes
+from streams.replica.changes import Follower
 from streams.replica.held import Held
-from streams.replica.holdings import Holdings
+from streams.replica.holdings import Current, Holdings
 
 
 class Overlay(Holdings):
@@ -59,19 +59,55 @@ class Overlay(Holdings):
         """A text that is another one after each change here or in live."""
         return f"{self.base.mark()}-{super().mark()}-{len(self.masked)}"
 
-    def follow(self, follower: Changes) -> None:
+    def keys(self) -> list[bytes]:
+        """Kafka keys, by the name of this world, of all entities as they are now."""
+        base = (self._own_key(key) for key in self.base.shown)
+        return [*self.shown, *(key for key in base if key not in self.shown and key not in self.masked)]
+
+    def current(self, key: bytes) -> Current | None:
+        """What is shown of the entity of a key of this world; None when nothing is known of it."""
+        masked = self.masked.get(key)
+        if masked is not None:
+            return Current(masked.partition, masked.offset, self, key, None)
+        own = super().current(key)
+        below = None if own is not None and own.held is not None else self.base.current(self._base_key(key))
+        if own is None or below is None:
+            return own or below
+        # What the overlay let go of shows live's since then, or since live changed it later.
+        return below._replace(offset=max(own.offset, below.offset))
+
+    def changed_since(self, offsets: Mapping[int, int]) -> Iterator[tuple[int, int, bytes, bool]]:
+        """What changed here or in live at or after these offsets; see `Holdings`."""
+        own = set(self._removed)
+        for key in (*self.shown, *self.masked, *self._removed):
+            current = None if self._is_hidden(key) else self.current(key)
+            if current is not None and current.offset >= offsets.get(current.partition, 0):
+                yield current.partition, current.offset, key, current.held is not None
+        for partition, offset, base_key, is_there in self.base.changed_since(offsets):
+            key = self._own_key(base_key)
+            if key not in self.shown and key not in self.masked and key not in own:
+                yield partition, offset, key, is_there
+
+    def floor(self, partition: int) -> int:
+        """Offset of a partition below which removals may have been forgotten."""
+        return max(super().floor(partition), self.base.floor(partition))
+
+    def follow(self, follower: Follower) -> None:
         """Tell a follower of what changes here, and in live where the overlay does not differ."""
         super().follow(follower)
         self.base.watchers.add(self)
 
-    def note_base(self, key: bytes, *, was_there: bool, is_there: bool) -> None:
+    def note_base(self, key: bytes, *, was_there: bool, is_there: bool, partition: int, offset: int) -> None:
         """Tell the followers of a change of live that shows here too."""
         if not self.followers:
             self.base.watchers.discard(self)
             return
-        own = self._prefix + key.partition(b"/")[2]
+        own = self._own_key(key)
         if own not in self.shown and own not in self.masked:
-            self._tell_followers(own, was_there=was_there, is_there=is_there)
+            self._tell_followers(own, was_there, is_there, partition, offset)
+
+    def _own_key(self, base_key: bytes) -> bytes:
+        return self._prefix + base_key.partition(b"/")[2]
 
     def _base_key(self, key: bytes) -> bytes:
         return f"{self.base.world}/".encode() + key[len(self._prefix) :]

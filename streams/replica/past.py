@@ -21,7 +21,12 @@ SLICE = 500
 class PastHeld(Held):
     """An entity of the past in the place of a state record; the record is made when it is asked for."""
 
-    entity: PastEntity
+    __slots__ = ()
+
+    @property
+    def entity(self) -> PastEntity:
+        """What is known of it; made anew each time, as one that is kept would be ten objects."""
+        return PastEntity.unpack(self[-1])
 
     def decode(self) -> Any:
         """The whole record (a `State`)."""
@@ -49,7 +54,7 @@ class PastView(WorldView):
 
     def mark(self) -> str:
         """A text that is another one for another moment or other content."""
-        return self._mark
+        return self._mark + self._tag()
 
     def stamp(self) -> Stamp:
         """Snapshot stamp; its clock is the moment."""
@@ -69,20 +74,21 @@ async def past_view(past: Past) -> PastView:
     """The entities of a past; gives way to others, however many there are."""
     worlds = Worlds([past.world])
     checksum = 0
-    for place, entity in enumerate(past.entities, 1):
+    for place, packed in enumerate(past.packed, 1):
+        entity = PastEntity.unpack(packed)
         holdings = worlds.named(entity.world)
         hides = entity.is_hidden and isinstance(holdings, Overlay)
         table = holdings.masked if hides and isinstance(holdings, Overlay) else holdings.shown
-        table[entity.key] = _held(entity)
+        table[entity.key] = _held(entity, packed)
         checksum = crc32(f"{entity.change.at_ms}{entity.tick and entity.tick.tick_ms}".encode(), checksum)
         if place % SLICE == 0:
             await asyncio.sleep(0)
-    return PastView(worlds.named(past.world), past.at_ms, f"{past.at_ms}-{checksum:08x}-{len(past.entities)}")
+    return PastView(worlds.named(past.world), past.at_ms, f"{past.at_ms}-{checksum:08x}-{len(past.packed)}")
 
 
-def _held(entity: PastEntity) -> PastHeld:
+def _held(entity: PastEntity, packed: bytes) -> PastHeld:
     tick_ms = entity.tick.tick_ms if entity.tick else 0
-    held = PastHeld(
+    return PastHeld(
         epoch=0,
         version=0,
         partition=0,
@@ -91,7 +97,5 @@ def _held(entity: PastEntity) -> PastHeld:
         next_tick_ms=tick_ms + entity.step_ms if tick_ms else 0,
         tick_ms=tick_ms,
         complete=entity.complete,
-        value=b"",
+        value=packed,
     )
-    held.entity = entity
-    return held

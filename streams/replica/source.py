@@ -10,6 +10,7 @@ from streams.cursor import Cursor
 from streams.errors import TwinError
 from streams.reader import TopicReader
 from streams.registry import use_registry
+from streams.replica.place import Place, Progress
 from streams.replica.view import WorldView
 from streams.replica.worlds import Worlds
 from streams.settings import Settings
@@ -31,9 +32,8 @@ class StateSource:
         self.worlds = worlds
         self._settings = settings
         self._on_seen = on_seen
-        self._reader = TopicReader(
-            settings, topics_of(settings)["state"], self._take, self.worlds.forget_partition
-        )
+        self.progress = Progress(topics_of(settings)["state"])
+        self._reader = TopicReader(settings, topics_of(settings)["state"], self._take, self._forget)
 
     def view_of(self, world: str) -> WorldView | None:
         """The entities of a world; None when nothing of it is held."""
@@ -99,10 +99,19 @@ class StateSource:
         """Next offset to be read, by partition: all before it is in what is held."""
         return {partition: cursor.position for partition, cursor in self._reader.cursors.items()}
 
+    def place(self) -> Place:
+        """How far the topic was read: all before it is in what is held, and nothing else is."""
+        return self.progress.place(self.offsets())
+
     @property
     def topic(self) -> str:
         """Full name of the topic."""
         return self._reader.topic
+
+    @property
+    def taken_bytes(self) -> int:
+        """[B] What was read of the topic so far."""
+        return self._reader.taken_bytes
 
     @property
     def cursors(self) -> dict[int, Cursor]:
@@ -112,10 +121,15 @@ class StateSource:
     def _take(self, records: list[ConsumerRecord]) -> None:
         now_ms = int(time.time() * 1000)
         is_live = self._on_seen is not None and self._reader.caught_up.is_set()
+        self.progress.take(records[0].partition, records)
         for record in records:
             held = self.worlds.apply(record.key, record.value, record.partition, record.offset)
             if held is not None and is_live and self._on_seen is not None:
                 self._on_seen(now_ms - held.seen_ms)
+
+    def _forget(self, partition: int) -> None:
+        self.progress.forget(partition)
+        self.worlds.forget_partition(partition)
 
     def _end_followers(self, task: asyncio.Task[None]) -> None:
         self.worlds.end(None if task.cancelled() else task.exception())

@@ -24,7 +24,7 @@ from streams.settings import Settings
 
 PARTS = (
     *("domain", "scale", "worker", "freshness", "restart", "down", "sink"),
-    *("overlay", "events", "decice", "vte", "replay", "backfill", "history"),
+    *("overlay", "events", "decice", "vte", "replay", "backfill", "history", "pages", "stream", "web"),
 )
 """Measurements, in the order in which they run."""
 
@@ -39,6 +39,9 @@ MEASURES = {
     "replay": "streams.bench.replay:replay_speed",
     "backfill": "streams.bench.backfill:bench_backfill",
     "history": "streams.bench.history:history_reads",
+    "pages": "streams.bench.pages:table_page",
+    "stream": "streams.bench.stream:stream_delivery",
+    "web": "streams.bench.web:whole_state",
 }
 """Measurements that bring their rows with them; each is imported when it runs."""
 

@@ -1,6 +1,7 @@
 """`twin check`: looks at everything that the roles need, and lists all faults."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from difflib import get_close_matches
 
@@ -16,6 +17,8 @@ from streams.settings import Settings, load_settings
 from streams.tools.findings import Findings
 from streams.tools.reach import check_history, check_kafka, check_registry, check_sources
 from streams.topics import RECORDS
+from streams.web.access.address import check_address
+from streams.web.access.config import load_access
 
 
 @click.command()
@@ -44,6 +47,7 @@ async def check_all(settings: Settings, findings: Findings) -> None:
     check_secrets(settings, findings)
     check_schemas(findings)
     config, rulebook = check_files(settings, findings)
+    check_access(settings, findings)
     await check_kafka(settings, findings)
     await check_registry(settings, findings)
     await check_history(settings, findings)
@@ -124,3 +128,24 @@ def check_files(settings: Settings, findings: Findings) -> tuple[CollectConfig, 
     except TwinError as error:
         findings.fault("\n".join(f"rules: {line}" for line in str(error).splitlines()))
     return config, rulebook
+
+
+def check_access(settings: Settings, findings: Findings) -> None:
+    """Who may use `twin web`, and whether it may listen where it is to."""
+    try:
+        rules = load_access(settings)
+        check_address(settings, rules)
+    except SettingsError as error:
+        # A file that cannot be read is told of where it is read first.
+        told = {text.partition(": ")[2] for text in findings.faults}
+        findings.fault("\n".join(f"access: {text}" for text in error.faults if text not in told))
+        return
+    if rules.is_open:
+        findings.note(f"access: nobody needs a key: `twin web` serves {settings.web_host} alone")
+        return
+    for key in rules.keys:
+        if key.expires_s is not None and key.expires_s <= time.time():
+            findings.note(f"access: the key {key.name} expired at {key.expires}")
+    oidc = f", tokens of {rules.oidc.issuer}" if rules.oidc else ""
+    without = f"; without a key: {', '.join(rules.anonymous) or 'nothing'}"
+    findings.ok(f"access: {len(rules.keys)} key{'s' * (len(rules.keys) != 1)}{oidc}{without}")

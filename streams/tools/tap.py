@@ -1,7 +1,6 @@
 """`twin tap`: the records of a topic, decoded, as they come."""
 
 import asyncio
-import json
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import click
 from aiokafka import ConsumerRecord
 from rich.console import Console
 
+from streams.deadletters.readable import in_hex, readable, shown_record
 from streams.domain.near import near_names
 from streams.encoding import encode_json
 from streams.errors import InvalidMessageError, TwinError
@@ -18,9 +18,6 @@ from streams.reader import TopicReader
 from streams.schemas import AvroCodec, load_codec
 from streams.settings import Settings
 from streams.topics import RECORDS, Topics, topics_of
-
-SHOWN_HEX = 512
-"""[B] Of bytes that cannot be decoded; --raw shows all of them."""
 
 
 @dataclass
@@ -104,42 +101,15 @@ def describe(record: ConsumerRecord, codec: AvroCodec | None, *, raw: bool) -> d
     }
     if raw:
         return about | {"key": _hex(record.key), "value": _hex(record.value)}
-    about["key"] = _readable(record.key)
+    about["key"] = readable(record.key)
     if record.value is None:
         return about | {"value": None}
     if codec is None:
-        return about | {"value": _readable(record.value)}
+        return about | {"value": readable(record.value)}
     try:
-        return about | {"value": _shown(codec.decode(record.value))}
+        return about | {"value": shown_record(codec.decode(record.value))}
     except InvalidMessageError as error:
-        return about | {"undecodable": error.reason, "error": str(error)} | _bytes(record.value)
-
-
-def _shown(value: Any) -> Any:
-    """A decoded record with its bytes made readable; the body of an event is JSON and shown as such."""
-    if not isinstance(value, dict):
-        return value
-    shown = {name: _readable(part) if isinstance(part, bytes) else part for name, part in value.items()}
-    if isinstance(shown.get("body"), str):
-        with suppress(ValueError):
-            shown["body"] = json.loads(shown["body"])
-    return shown
-
-
-def _readable(data: bytes | None) -> Any:
-    """Text where the bytes are text, else their hexadecimal form."""
-    if data is None:
-        return None
-    with suppress(UnicodeDecodeError):
-        text = data.decode()
-        if text.isprintable():
-            return text
-    return _bytes(data)
-
-
-def _bytes(data: bytes) -> dict[str, Any]:
-    shown: dict[str, Any] = {"bytes": len(data), "hex": data[:SHOWN_HEX].hex()}
-    return shown | ({"cut": True} if len(data) > SHOWN_HEX else {})
+        return about | {"undecodable": error.reason, "error": str(error)} | in_hex(record.value)
 
 
 def _hex(data: bytes | None) -> str | None:

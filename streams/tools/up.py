@@ -11,6 +11,7 @@ from streams.embedded.run import Run, loopback
 from streams.embedded.runtime import ENV_FILE, claim, default_data_dir
 from streams.embedded.sources import collect_variables
 from streams.settings import Settings
+from streams.web.access.config import load_access
 
 
 @click.command()
@@ -52,11 +53,12 @@ def farewell(settings: Settings, data: Path, *, found_by_itself: bool) -> None:
     """Print where to look, and what to try in another terminal."""
     host = loopback(settings.web_host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
+    key = "" if load_access(settings).is_open else " -H 'Authorization: Bearer KEY'"
     before = "" if found_by_itself else f". {data / ENV_FILE}; "
     click.echo(
         f"\nThe twin runs; Ctrl-C stops it. Look at {url}/docs, or try in another terminal:\n"
         f"  {before}twin state\n"
         f"  {before}twin tap tick\n"
-        f"  curl {url}/twin/v1/state\n"
+        f"  curl{key} {url}/twin/v1/state\n"
         f"Its settings as shell exports: {data / ENV_FILE}; logs: {data / 'logs'}\n"
     )

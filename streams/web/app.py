@@ -1,10 +1,7 @@
 """The web role as an ASGI application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
@@ -12,7 +9,6 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from streams.history.pool import HistoryPool
 from streams.rulebook import RuleBook, load_rulebook
 from streams.settings import Settings
 from streams.web import (
@@ -25,43 +21,26 @@ from streams.web import (
     history,
     latency,
     observe,
+    openapi,
     pool,
     registry,
+    rows,
     state,
     timeseries,
     why,
     worlds,
 )
-from streams.web.encoded import EncodedStates
-from streams.web.live import LiveTwin
-from streams.web.loading import Loads
-from streams.web.moment import Moments
-from streams.web.outbox import Outbox
-from streams.web.posting import Posting
+from streams.web.access import login
+from streams.web.access.middleware import AccessMiddleware
+from streams.web.deadletters import routes as deadletters
+from streams.web.hooks import routes as hooks
+from streams.web.parts import beside, furnish
+from streams.web.pipeline import routes as pipeline
 from streams.web.problems import add_problem_handlers
-from streams.web.twindocument import TwinDocuments
+from streams.web.stream import routes as stream
 
 ABOUT = """The state of the digital twin, read from its Kafka topic. Times are UTC in milliseconds since the
 epoch, names carry their unit, and errors are problem documents (RFC 9457) that name the wrong field."""
-
-INDEX = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>DECICE twin</title></head>
-<body><h1>DECICE twin</h1>
-<ul>
-<li><a href="/twin/v1/state">/twin/v1/state</a>: all entities</li>
-<li><a href="/twin/v1/worlds">/twin/v1/worlds</a>: what-if copies of it, and worlds of their own</li>
-<li><a href="/twin/v1/freshness">/twin/v1/freshness</a>: how old they are</li>
-<li><a href="/twin/v1/ledger">/twin/v1/ledger</a>: what became of every sample</li>
-<li><a href="/subjects">/subjects</a>: schemas of the Kafka topics</li>
-<li><a href="/docs">/docs</a>: the whole API</li>
-<li><a href="/health/ready">/health/ready</a>, <a href="/metrics">/metrics</a>: for operators</li>
-</ul>
-</body></html>
-"""
-
-
-Stop = Callable[[], Awaitable[None]]
-"""Ends what runs beside the application."""
 
 
 def create_web(settings: Settings, rulebook: RuleBook | None = None) -> FastAPI:
@@ -70,72 +49,36 @@ def create_web(settings: Settings, rulebook: RuleBook | None = None) -> FastAPI:
     Args:
         settings: where Kafka is.
         rulebook: the metrics that events may name; None: those that come with the twin.
-    """
-    twin = LiveTwin(settings)
-    outbox = Outbox(settings)
-    rulebook = rulebook or load_rulebook()
-    fields = rulebook.catalogue.fields()
-    past = HistoryPool(settings, fields) if settings.history_url else None
-    loads = Loads(twin, outbox, past, rulebook.catalogue)
-    stops = [twin.stop, outbox.stop, *([past.close] if past else []), loads.stop]
 
+    Raises:
+        SettingsError: the section `access` of TWIN_CONFIG, or TWIN_SUBSCRIPTIONS_FILE, cannot be used.
+    """
     app = FastAPI(
         title="DECICE twin",
         version=version("decice-twin-stream"),
         description=ABOUT,
-        lifespan=_running(twin, stops),
+        lifespan=beside,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=openapi.operation_id,
     )
-    app.state.twin = twin
-    app.state.states = EncodedStates()
-    app.state.past_states = EncodedStates()
-    app.state.moments = Moments()
-    app.state.sender = outbox
-    app.state.rulebook = rulebook
-    app.state.history = past
-    app.state.loads = loads
-    app.state.posting = Posting(outbox, twin.replica)
-    app.state.documents = TwinDocuments(app.state.rulebook.catalogue, settings.decice_mem_unit)
-    app.state.past_documents = TwinDocuments(app.state.rulebook.catalogue, settings.decice_mem_unit)
+    furnish(app, settings, rulebook or load_rulebook())
+    app.add_middleware(AccessMiddleware, access=app.state.access)
     add_problem_handlers(app)
-    for routes in (
-        # `state` last of these: its route of an entity takes all that is below one.
-        *(history, why, state, diff, worlds, events, latency, documents, decice, decice_history, timeseries),
-        *(pool, observe, registry, health),
-    ):
-        app.include_router(routes.router)
-    _describe_events(app)
+    _add_routes(app)
+    openapi.described(app, events.event_components())
     _add_pages(app)
     return app
 
 
-def _running(twin: LiveTwin, stops: Iterable[Stop]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """What runs beside the application; `stops` end it, the last first."""
-
-    @asynccontextmanager
-    async def run(_app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for stop in stops:
-                stack.push_async_callback(stop)
-            await twin.start()
-            yield
-
-    return run
-
-
-def _describe_events(app: FastAPI) -> None:
-    # The route reads its body itself, to name wrong fields by place, so FastAPI does not know its shape.
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        is_new = app.openapi_schema is None
-        document = describe()
-        if is_new:
-            document["components"]["schemas"] |= events.event_components()
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # how FastAPI has it extended
+def _add_routes(app: FastAPI) -> None:
+    app.include_router(login.router)
+    for routes in (
+        # `state` last of these: its route of an entity takes all that is below one.
+        *(history, why, state, diff, worlds, events, latency, documents, decice, decice_history, timeseries),
+        *(rows, stream, hooks, pool, observe, pipeline, deadletters, registry, health),
+    ):
+        app.include_router(routes.router)
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -151,7 +94,3 @@ def _add_pages(app: FastAPI) -> None:
             swagger_css_url="/static/docs/swagger-ui.css",
             swagger_favicon_url="/static/docs/favicon.png",
         )
-
-    @app.get("/", include_in_schema=False)
-    async def get_index() -> HTMLResponse:
-        return HTMLResponse(INDEX)

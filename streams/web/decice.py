@@ -5,20 +5,56 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from streams.domain.commands import follows_clock
 from streams.replica.past import PastView
 from streams.settings import Settings
-from streams.web.live import caught_up
+from streams.web.access.principal import Scope, principal_of
+from streams.web.access.require import check_sees_all, require
+from streams.web.live import world_view
 from streams.web.moment import view_at
+from streams.web.openapi import DOCUMENTS, ETAG, gives, merged, ref, sends, takes
 from streams.web.posting import ImportQuery, take_document
 from streams.web.state import ERRORS, MomentQuery, WorldQuery
 from streams.web.twindocument import Body, TwinDocument, TwinDocuments
 
 PREFIXES = ("/api/v2", "/api/v1", "/api")
 """Where it is: the last is the same as v1."""
+
+TWIN = DOCUMENTS["decice-v2"]
+
+AGED = merged(ETAG, sends("Age"))
+"""For `openapi_extra`: what `answer` adds to a body."""
+
+WHOLE = merged(gives(ref(TWIN), "The document"), AGED)
+"""The same: the whole twin."""
+
+SNAPSHOT = {
+    "lastUpdated": 1795490000.5,
+    "vertexpools": [
+        {"id": "1", "nodes": [{"id": "ws01", "name": "ws01", "metrics": {"util": 31.5, "cpu_cores": 8}}]}
+    ],
+    "links": [{"vertexpool_a_id": "1", "vertexpool_b_id": "2", "network_delay_ms": 0.9}],
+}
+"""A snapshot as DECICE's PromQL wrapper posts it."""
+
+POSTED = merged(takes("decice-v2", {"snapshot": SNAPSHOT}), gives({"const": 201}, "It was taken", 201))
+"""For `openapi_extra`: a snapshot, and what DECICE's twin answers."""
+
+SETTINGS = {
+    "type": "object",
+    "required": ["host", "port", "scheduler_controller", "promql_wrapper", "influxdb"],
+    "properties": {
+        "host": {"type": "string"},
+        "port": {"type": "integer"},
+        "scheduler_controller": {"type": "object"},
+        "promql_wrapper": {"type": "object"},
+        "influxdb": {"type": "object", "description": "Null where history is in no InfluxDB"},
+    },
+}
+"""What settings/ answers."""
 
 router = APIRouter(tags=["DECICE"], responses=ERRORS)
 
@@ -33,6 +69,7 @@ class NodesQuery(MomentQuery):
 
 async def document_of(request: Request, world: str, at: str | None = None) -> TwinDocument:
     """The document of a world: as it is now or was 250 ms ago, or as of a moment."""
+    check_sees_all(principal_of(request), "a DECICE document", worlds=False)
     view = await view_at(request, world, at)
     is_past = isinstance(view, PastView)
     documents: TwinDocuments = request.app.state.past_documents if is_past else request.app.state.documents
@@ -73,7 +110,7 @@ async def get_jobs(request: Request, query: Annotated[MomentQuery, Query()]) -> 
 
 async def get_settings(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
     """Where the twin and its neighbours are, as far as it knows; no secrets."""
-    caught_up(request).view_of(query.world)
+    world_view(request, query.world)
     settings: Settings = request.app.state.twin.settings
     host, port = request.scope.get("server") or (settings.web_host, settings.web_port)
     return {
@@ -118,7 +155,17 @@ def influxdb_of(url: str) -> dict[str, str | None]:
     return {"url": address, "bucket": bucket, "org": org}
 
 
-def add_route(router: APIRouter, path: str, route: Route, method: str = "GET", status: int = 200) -> None:
+def add_route(
+    router: APIRouter,
+    path: str,
+    route: Route,
+    method: str = "GET",
+    status: int = 200,
+    scope: Scope = "read",
+    *,
+    summary: str,
+    extra: dict[str, Any],
+) -> None:
     """A route with and without a slash at the end; the first is the one that DECICE's own twin has."""
     for place, form in enumerate((path + "/", path)):
         router.add_api_route(
@@ -126,16 +173,41 @@ def add_route(router: APIRouter, path: str, route: Route, method: str = "GET", s
             route,
             methods=[method],
             status_code=status,
+            dependencies=[Depends(require(scope))],
             include_in_schema=place == 0,
             response_model=None,
-            operation_id=f"{method.lower()} {form}",
+            operation_id="_".join(
+                (method.lower(), *form.replace("{", "").replace("}", "").strip("/").split("/"))
+            ),
+            summary=summary,
+            openapi_extra=extra,
         )
 
 
+NODES = gives(ref(f"{TWIN}/properties/vertexpools/items/properties/nodes"), "Nodes")
+LINKS = gives(ref(f"{TWIN}/properties/links"), "Links")
+JOBS = gives(ref(f"{TWIN}/properties/jobs"), "Jobs")
+
 for _prefix in PREFIXES:
-    add_route(router, f"{_prefix}/model_core", get_twin_v2 if _prefix == "/api/v2" else get_twin_v1)
-    add_route(router, f"{_prefix}/model_core", post_twin, "POST", 201)
-    add_route(router, f"{_prefix}/nodes", get_nodes)
-    add_route(router, f"{_prefix}/links", get_links)
-    add_route(router, f"{_prefix}/jobs", get_jobs)
-    add_route(router, f"{_prefix}/settings", get_settings)  # type: ignore[arg-type]  # FastAPI answers with it
+    _get_twin = get_twin_v2 if _prefix == "/api/v2" else get_twin_v1
+    add_route(router, f"{_prefix}/model_core", _get_twin, summary="The whole twin", extra=WHOLE)
+    add_route(
+        router,
+        f"{_prefix}/model_core",
+        post_twin,
+        "POST",
+        201,
+        "events",
+        summary="Post a snapshot",
+        extra=POSTED,
+    )
+    add_route(router, f"{_prefix}/nodes", get_nodes, summary="All nodes", extra=merged(NODES, AGED))
+    add_route(router, f"{_prefix}/links", get_links, summary="All links", extra=merged(LINKS, AGED))
+    add_route(router, f"{_prefix}/jobs", get_jobs, summary="All jobs", extra=merged(JOBS, AGED))
+    add_route(
+        router,
+        f"{_prefix}/settings",
+        get_settings,  # type: ignore[arg-type]  # FastAPI answers with it
+        summary="Where the twin and its neighbours are",
+        extra=gives(SETTINGS, "Addresses"),
+    )

@@ -11,9 +11,12 @@ from pydantic import Field
 from streams.domain.decice_fields import Fields
 from streams.history.pool import HistoryPool
 from streams.settings import Settings
+from streams.web.access.principal import principal_of
+from streams.web.access.require import check_sees_all
 from streams.web.decice import PREFIXES, add_route
-from streams.web.live import caught_up
+from streams.web.live import world_view
 from streams.web.moment import moment_of, step_of
+from streams.web.openapi import DOCUMENTS, gives, merged, ref, sends
 from streams.web.past import history_of, history_problems
 from streams.web.problems import ProblemError, invalid
 from streams.web.snapshots import Batch, Order, read_snapshot, read_snapshots
@@ -33,8 +36,10 @@ router = APIRouter(tags=["DECICE"], responses=ERRORS)
 class RangeQuery(WorldQuery):
     """Parameters of past_snapshots/."""
 
-    start: str = Field("-30m", description="ISO 8601 with a zone, or -30m (s, m, h, d, w)", max_length=64)
-    stop: str = Field("now", description="The same, or now", max_length=64)
+    start: str = Field(
+        "-30m", description="ISO 8601 with a zone, or -30m (s, m, h, d, w)", examples=["-5m"], max_length=64
+    )
+    stop: str = Field("now", description="The same, or now", examples=["now"], max_length=64)
 
 
 async def get_snapshots_v2(request: Request, query: Annotated[RangeQuery, Query()]) -> Response:
@@ -120,13 +125,35 @@ def iso(moment_ms: int) -> str:
 
 
 def _order(request: Request, world: str, *, with_cluster: bool) -> Order:
-    caught_up(request).view_of(world)
+    check_sees_all(principal_of(request), "a DECICE document", worlds=False)
+    world_view(request, world)
     settings: Settings = request.app.state.twin.settings
     fields = Fields(request.app.state.rulebook.catalogue, settings.decice_mem_unit)
     return Order(world, settings.remove_after_ms, step_of(request, world), fields, with_cluster)
 
 
+MANY = merged(
+    gives(
+        {"type": "object", "additionalProperties": ref(DOCUMENTS["decice-v2"])},
+        "Documents by their time, ISO 8601",
+    ),
+    sends("Twin-Every-Ms"),
+)
+ONE = merged(gives(ref(DOCUMENTS["decice-v2"]), "The document"), sends("Twin-Tick"))
+
 for _prefix in PREFIXES:
     _is_v2 = _prefix == "/api/v2"
-    add_route(router, f"{_prefix}/past_snapshots", get_snapshots_v2 if _is_v2 else get_snapshots_v1)
-    add_route(router, f"{_prefix}/past_snapshots/{{ts}}", get_snapshot_v2 if _is_v2 else get_snapshot_v1)
+    add_route(
+        router,
+        f"{_prefix}/past_snapshots",
+        get_snapshots_v2 if _is_v2 else get_snapshots_v1,
+        summary="Snapshots of a range",
+        extra=MANY,
+    )
+    add_route(
+        router,
+        f"{_prefix}/past_snapshots/{{ts}}",
+        get_snapshot_v2 if _is_v2 else get_snapshot_v1,
+        summary="Snapshot of a moment",
+        extra=ONE,
+    )

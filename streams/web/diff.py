@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from streams.domain.diff import RATIO, Thresholds, parse_beyond
 from streams.domain.near import near_names
 from streams.replica.diff import compare
 from streams.replica.view import WorldView
-from streams.web.live import caught_up
+from streams.web.access.require import require
+from streams.web.live import world_view
 from streams.web.models import Model, SnapshotStamp, Status
 from streams.web.moment import moment_of, past_at
 from streams.web.problems import invalid
@@ -18,17 +19,24 @@ from streams.web.state import ERRORS, WorldQuery
 NOW = "now"
 """What `to` says for the live state instead of a moment of history."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("read"))]
+)
 
 
 class DiffQuery(WorldQuery):
     """Parameters of GET /diff."""
 
     from_: str = Field(
-        alias="from", description="The earlier moment: ISO 8601 with a zone, or -30m", max_length=64
+        alias="from",
+        description="The earlier moment: ISO 8601 with a zone, or -30m",
+        examples=["-5m"],
+        max_length=64,
     )
-    to: str = Field(NOW, description="The later moment; now: the newest state", max_length=64)
-    kind: list[str] = Field([], description="Only these kinds", max_length=20)
+    to: str = Field(
+        NOW, description="The later moment; now: the newest state", examples=["now"], max_length=64
+    )
+    kind: list[str] = Field([], description="Only these kinds", examples=[["node"]], max_length=20)
     beyond: list[str] = Field(
         [],
         description="METRIC:NUMBER: changes of more than that, in the metric's unit; several with commas",
@@ -108,7 +116,7 @@ class DiffAnswer(Model):
     metrics: list[MetricChange]
 
 
-@router.get("/diff", response_model=DiffAnswer)
+@router.get("/diff", response_model=DiffAnswer, summary="What changed between two moments")
 async def get_diff(request: Request, query: Annotated[DiffQuery, Query()]) -> dict[str, Any]:
     """What came, went and changed in a world between two moments."""
     thresholds = _thresholds(query)
@@ -119,7 +127,7 @@ async def get_diff(request: Request, query: Annotated[DiffQuery, Query()]) -> di
     before = await past_at(request, query.world, from_ms)
     after: WorldView
     if to_ms is None:
-        after = caught_up(request).view_of(query.world)
+        after = world_view(request, query.world)
     else:
         after = await past_at(request, query.world, to_ms)
     found = await compare(before, after, query.kind, thresholds)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -14,10 +14,15 @@ from streams.events import InvalidEventError, parse_event
 from streams.events.models import EVENT, AnyEvent
 from streams.events.sender import Sent
 from streams.replica.worlds import LIVE
+from streams.web.access.audit import note, note_touched
+from streams.web.access.principal import principal_of
+from streams.web.access.require import REFUSALS, require
+from streams.web.access.targets import check_kinds, check_targets
 from streams.web.live import LiveTwin, caught_up
 from streams.web.loading import Loads
 from streams.web.models import DryRunAnswer, Model, Problem, SentAnswer
 from streams.web.moment import past_at
+from streams.web.openapi import SCHEMAS, ref, takes_any_of
 from streams.web.outbox import Outbox
 from streams.web.problems import ProblemError
 from streams.web.resolving import Batch, Resolved
@@ -40,7 +45,23 @@ SHOWN_FAULTS = 100
 COMPONENT = "Event."
 """How the names of the shapes of events begin in the OpenAPI document, where others have the same."""
 
+EXAMPLES = {
+    "a node goes down": {
+        "type": "fault.start",
+        "world": "live~try",
+        "body": {"kind": "node_down", "duration_ms": 60_000, "selector": {"kind": "node", "ids": ["ws01"]}},
+    },
+    "a world over live": {
+        "type": "world.create",
+        "world": "live~try",
+        "body": {"owner": "me", "reason": "What if", "ttl_s": 600},
+    },
+    "scrape now": [{"type": "collect.now", "world": "live", "body": {"sources": []}}],
+}
+"""Bodies, by what they do."""
+
 ERRORS: dict[int | str, dict[str, Any]] = {
+    **REFUSALS,
     404: {"model": Problem, "description": "Unknown world"},
     409: {"model": Problem, "description": "A world of this name exists"},
     413: {"model": Problem, "description": "The body is too large"},
@@ -51,7 +72,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 """What the route may answer instead."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("events"))]
+)
 
 
 class EventsQuery(Model):
@@ -65,26 +88,21 @@ class EventsQuery(Model):
     status_code=202,
     response_model=SentAnswer,
     responses={200: {"model": DryRunAnswer, "description": "With dry_run=true"}},
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "anyOf": [
-                            {"$ref": f"#/components/schemas/{COMPONENT}Any"},
-                            {
-                                "type": "array",
-                                "items": {"$ref": f"#/components/schemas/{COMPONENT}Any"},
-                                "minItems": 1,
-                                "maxItems": MAX_EVENTS,
-                            },
-                        ]
-                    }
-                }
-            },
-        }
-    },
+    summary="Post events",
+    openapi_extra=takes_any_of(
+        {
+            "anyOf": [
+                ref(f"{COMPONENT}Any"),
+                {
+                    "type": "array",
+                    "items": ref(f"{COMPONENT}Any"),
+                    "minItems": 1,
+                    "maxItems": MAX_EVENTS,
+                },
+            ]
+        },
+        EXAMPLES,
+    ),
 )
 async def post_events(request: Request, query: Annotated[EventsQuery, Query()]) -> JSONResponse:
     """Send one event or several, in their order; either all are right, or none is sent.
@@ -94,7 +112,13 @@ async def post_events(request: Request, query: Annotated[EventsQuery, Query()]) 
     """
     documents, is_batch = await _read(request)
     events = await _parse(documents, request.app.state.rulebook.catalogue, is_batch=is_batch)
+    who = principal_of(request)
+    note(request, events=len(events), dry_run=query.dry_run)
+    check_targets(who, events)
     resolved = await _resolve(request, events, is_batch=is_batch)
+    kinds = [kind for one in resolved for kind, _ in one.touched]
+    note_touched(request, (event.world for event in events), kinds)
+    check_kinds(who, kinds)
     if query.dry_run:
         return JSONResponse(
             {"events": [_touched(event, one) for event, one in zip(events, resolved, strict=True)]}
@@ -126,7 +150,7 @@ async def send_events(request: Request, events: Sequence[AnyEvent]) -> list[Sent
 
 def event_components() -> dict[str, Any]:
     """The shapes of events for the OpenAPI document, by name."""
-    schema = EVENT.json_schema(ref_template=f"#/components/schemas/{COMPONENT}{{model}}")
+    schema = EVENT.json_schema(ref_template=f"{SCHEMAS}{COMPONENT}{{model}}")
     parts: dict[str, Any] = schema.pop("$defs")
     return {f"{COMPONENT}{name}": part for name, part in parts.items()} | {f"{COMPONENT}Any": schema}
 
@@ -188,6 +212,7 @@ async def _resolve(request: Request, events: list[AnyEvent], *, is_batch: bool) 
         request.app.state.rulebook.catalogue,
         twin.settings.step_ms,
         lambda at_ms: past_at(request, LIVE, at_ms),
+        principal_of(request),
     )
     resolved: list[Resolved] = []
     faults: list[tuple[str, str]] = []

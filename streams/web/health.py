@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.web.live import LiveTwin
@@ -11,10 +11,16 @@ from streams.web.models import Health
 
 router = APIRouter(tags=["operation"])
 
-FAILED: dict[int | str, dict[str, Any]] = {503: {"model": Health}}
+FAILED: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It does not, and why"}}
 
 
-@router.get("/health/live", response_model=Health, responses=FAILED)
+class Metrics(PlainTextResponse):
+    """Text as Prometheus reads it."""
+
+    media_type = CONTENT_TYPE_LATEST.partition(";")[0]
+
+
+@router.get("/health/live", response_model=Health, responses=FAILED, summary="Whether the process works")
 async def get_live(request: Request) -> Response:
     """Whether the process works; restart it when not. It does while Kafka is away."""
     twin: LiveTwin = request.app.state.twin
@@ -23,7 +29,7 @@ async def get_live(request: Request) -> Response:
     return JSONResponse({"status": "dead", "reason": "reading ended by a bug; the log has its trace"}, 503)
 
 
-@router.get("/health/ready", response_model=Health, responses=FAILED)
+@router.get("/health/ready", response_model=Health, responses=FAILED, summary="Whether answers are whole")
 async def get_ready(request: Request) -> Response:
     """Whether answers are whole and up to date; with the reason when not."""
     twin: LiveTwin = request.app.state.twin
@@ -33,9 +39,9 @@ async def get_ready(request: Request) -> Response:
     )
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Metrics, summary="Metrics for Prometheus")
 async def get_metrics(request: Request) -> Response:
-    """Metrics for Prometheus."""
+    """State, lag, requests and stores of this process, in the text format of Prometheus."""
     twin: LiveTwin = request.app.state.twin
     twin.export()
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -4,19 +4,22 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from streams.domain.times import parse_duration, parse_moment
 from streams.history import formats
 from streams.history.query import DEFAULT_LIMIT, MAX_LIMIT, Facts, HistoryQuery, QueryError
 from streams.settings import Settings
+from streams.web.access.principal import principal_of
+from streams.web.access.require import require
 from streams.web.entityroute import EntityRoute
 from streams.web.historymodels import Function, HistoryAnswer
-from streams.web.moment import step_of, world_now_ms
+from streams.web.models import Problem
+from streams.web.moment import check_world, step_of, world_now_ms
 from streams.web.past import history_of, history_problems
 from streams.web.problems import ProblemError, invalid
-from streams.web.state import ERRORS, KINDS, WorldQuery
+from streams.web.state import ERRORS, KINDS, WorldQuery, unknown_kind
 
 SETTLED_MS = 3_600_000
 """[ms] What is as old does not change any more: a sink catches up long before."""
@@ -37,7 +40,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
             formats.ARROW: {"schema": {"type": "string", "format": "binary"}},
         },
     },
-    406: {"description": "None of the media types of Accept can be had"},
+    406: {"model": Problem, "description": "None of the media types of Accept can be had"},
 }
 """What the routes may answer."""
 
@@ -96,10 +99,16 @@ class HistoryParameters(WindowQuery):
     )
 
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], route_class=EntityRoute, responses=ANSWERS)
+router = APIRouter(
+    prefix="/twin/v1",
+    tags=["twin"],
+    route_class=EntityRoute,
+    responses=ANSWERS,
+    dependencies=[Depends(require("read"))],
+)
 
 
-@router.get("/history", response_model=None, openapi_extra={"x-units": "see unit of each series"})
+@router.get("/history", response_model=None, summary="History of metrics")
 async def get_history(request: Request, query: Annotated[HistoryParameters, Query()]) -> Response:
     """Closed ticks of the past: as they were, or what a function makes of them in windows.
 
@@ -112,22 +121,23 @@ async def get_history(request: Request, query: Annotated[HistoryParameters, Quer
     return await _answer(
         request,
         query,
-        kinds=_split(query.kind),
+        kinds=_seen(request, _split(query.kind), "kind"),
         ids=tuple(query.ids),
         labels=tuple(_label(text) for text in query.labels),
         group_by=query.group_by,
     )
 
 
-@router.get("/entities/{kind}/{id:path}/history", response_model=None)
+@router.get("/entities/{kind}/{id:path}/history", response_model=None, summary="History of one entity")
 async def get_entity_history(
     request: Request, kind: str, id: str, query: Annotated[WindowQuery, Query()]
 ) -> Response:
     """The same of one entity; its id is percent-encoded in the path."""
-    return await _answer(request, query, kinds=(kind,), ids=(id,))
+    return await _answer(request, query, kinds=_seen(request, (kind,), "kind"), ids=(id,))
 
 
 async def _answer(request: Request, query: WindowQuery, **which: Any) -> Response:
+    check_world(request, query.world)
     form = _form(request)
     now_ms = world_now_ms(request, query.world)
     settings: Settings = request.app.state.twin.settings
@@ -156,10 +166,24 @@ async def _answer(request: Request, query: WindowQuery, **which: Any) -> Respons
             near = {"near": error.near} if error.near else {}
             raise invalid(error.field, str(error), **near) from error
     is_settled = question.end_ms < now_ms - SETTLED_MS
-    kept = f"max-age={KEPT_S}" if is_settled else "no-cache"
+    kept = f"private, max-age={KEPT_S}" if is_settled else "no-cache"
     return Response(
         answer.body, headers=answer.headers | {"Cache-Control": kept, "Vary": "Accept"}, media_type=form
     )
+
+
+def _seen(request: Request, kinds: tuple[str, ...], field: str) -> tuple[str, ...]:
+    """The kinds that are asked about, or all that somebody sees; none are all that there are."""
+    who = principal_of(request)
+    if who.sees_all_kinds:
+        return kinds
+    seen = tuple(filter(who.sees_kind, KINDS))
+    for kind in kinds:
+        if not who.sees_kind(kind):
+            raise unknown_kind(kind, field, seen)
+    if not (kinds or seen):
+        raise unknown_kind("", field, seen)
+    return kinds or seen
 
 
 def _form(request: Request) -> str:

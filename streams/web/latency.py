@@ -3,11 +3,12 @@
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from streams.domain.commands import follows_clock
 from streams.domain.latency import Delay, delays, find_devices
+from streams.web.access.require import require
 from streams.web.decice import document_of
 from streams.web.models import Model
 from streams.web.moment import exactly, moment_of
@@ -17,13 +18,17 @@ from streams.web.state import ERRORS, MomentQuery
 DEVICES_MAX = 100
 """[1] Devices of one question."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("read"))]
+)
 
 
 class LatencyQuery(MomentQuery):
     """Parameters of GET /latency."""
 
-    devices: str = Field(description="Names or ids, with commas between", min_length=1, max_length=20_000)
+    devices: str = Field(
+        description="Names or ids, with commas between", examples=["cam1"], min_length=1, max_length=20_000
+    )
     max_ms: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="[ms] Nodes with more, or without a way, are left out"
     )
@@ -47,7 +52,7 @@ class LatencyAnswer(Model):
     nodes: list[NodeLatency]
 
 
-@router.get("/latency", response_model=LatencyAnswer)
+@router.get("/latency", response_model=LatencyAnswer, summary="Nodes by delay to devices")
 async def get_latency(request: Request, query: Annotated[LatencyQuery, Query()]) -> dict[str, Any]:
     """For each node the sum of the delays [ms] between its pool and those of some devices.
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from fastapi import Request
 from prometheus_client import Gauge, Histogram
+from starlette.requests import HTTPConnection
 
 from streams.domain.near import near_names
 from streams.errors import TwinError
@@ -17,6 +17,7 @@ from streams.replica.source import StateSource
 from streams.replica.view import WorldView
 from streams.replica.worlds import Worlds
 from streams.settings import Settings
+from streams.web.access.principal import LOCAL, Principal, principal_of
 from streams.web.problems import ProblemError
 
 RETRY_S = 2.0
@@ -74,24 +75,26 @@ class LiveTwin:
                 await self._task
         await self.source.stop()
 
-    def view_of(self, world: str, field: str = "world") -> WorldView:
-        """The entities of a world that exists.
+    def view_of(self, world: str, field: str = "world", who: Principal = LOCAL) -> WorldView:
+        """The entities of a world that exists: those of the kinds that somebody sees.
 
         Args:
             world: its name.
             field: where the name stands in the request.
+            who: wants to see it; a world that they do not see is not there.
 
         Raises:
             ProblemError: 404, naming the worlds that there are.
         """
-        view = self.source.view_of(world) if self.worlds.exists(world) else None
+        is_there = who.sees_world(world) and self.worlds.exists(world)
+        view = self.source.view_of(world) if is_there else None
         if view is None:
-            names = self.worlds.names()
+            names = [name for name in self.worlds.names() if who.sees_world(name)]
             near = near_names(world, names)
             shown = ", ".join(names[:SHOWN_WORLDS]) + (" …" if len(names) > SHOWN_WORLDS else "")
-            detail = f"there is no world {world!r}: there is {shown}"
+            detail = f"there is no world {world!r}: there is {shown or 'none that you see'}"
             raise ProblemError(404, "unknown-world", detail, field=field, near=near)
-        return view
+        return view.of_kinds(who.kinds)
 
     def is_alive(self) -> bool:
         """False when a bug ended the reading: only a restart helps then."""
@@ -101,8 +104,12 @@ class LiveTwin:
         """Why whole-state answers would lack entities; None when they would not."""
         return self._fault or self.source.why_not_ready()
 
-    def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Caught up, and each partition moves on; with the reasons when not."""
+    def ready(self, silent_s: float = STALL_S) -> tuple[bool, dict[str, Any]]:
+        """Caught up, and each partition moves on; with the reasons when not.
+
+        Args:
+            silent_s: [s] after which Kafka's silence is one.
+        """
         reason = self.why_no_state()
         if reason is not None:
             return False, {"reason": reason}
@@ -110,10 +117,10 @@ class LiveTwin:
         silent = [
             partition
             for partition, cursor in sorted(self.source.cursors.items())
-            if cursor.answered_ms is not None and now_ms - cursor.answered_ms > STALL_S * 1000
+            if cursor.answered_ms is not None and now_ms - cursor.answered_ms > silent_s * 1000
         ]
         if silent:
-            return False, {"reason": f"Kafka has not answered for {STALL_S:.0f} s for partitions {silent}"}
+            return False, {"reason": f"Kafka has not answered for {silent_s:.0f} s for partitions {silent}"}
         is_moving, details = self.progress.ready()
         return is_moving, ({"reason": "partitions stand still"} | details if not is_moving else {})
 
@@ -160,7 +167,7 @@ class LiveTwin:
         FRESHNESS.observe(delay_ms / 1000)
 
 
-def caught_up(request: Request) -> LiveTwin:
+def caught_up(request: HTTPConnection) -> LiveTwin:
     """The twin of this app, once it has all entities.
 
     Raises:
@@ -171,3 +178,12 @@ def caught_up(request: Request) -> LiveTwin:
     if reason is not None:
         raise ProblemError(503, "not-ready", reason, headers={"Retry-After": str(RETRY_AFTER_S)})
     return twin
+
+
+def world_view(request: HTTPConnection, world: str, field: str = "world") -> WorldView:
+    """The entities of a world as they are, as far as who asks may see them.
+
+    Raises:
+        ProblemError: 404, there is no such world for them; 503, the replica has not caught up.
+    """
+    return caught_up(request).view_of(world, field, principal_of(request))

@@ -14,7 +14,8 @@ from streams.replica.past import PastView, past_view
 from streams.replica.view import WorldView
 from streams.replica.worlds import LIVE, OVERLAY
 from streams.settings import Settings
-from streams.web.live import LiveTwin, caught_up
+from streams.web.access.principal import principal_of
+from streams.web.live import LiveTwin, caught_up, world_view
 from streams.web.past import history_of, history_problems
 from streams.web.problems import ProblemError, invalid
 
@@ -81,8 +82,16 @@ async def view_at(request: Request, world: str, at: str | None, field: str = "at
             503, the replica or the history is away.
     """
     if at is None:
-        return caught_up(request).view_of(world)
+        return world_view(request, world)
     return await past_at(request, world, moment_of(request, world, at, field))
+
+
+def check_world(request: Request, world: str, field: str = "world") -> None:
+    """Raise 404 unless who asks would see a world, be it there or not."""
+    twin: LiveTwin = request.app.state.twin
+    who = principal_of(request)
+    if not who.sees_world(world):
+        twin.view_of(world, field, who)
 
 
 def moment_of(request: Request, world: str, text: str, field: str = "at") -> int:
@@ -91,6 +100,7 @@ def moment_of(request: Request, world: str, text: str, field: str = "at") -> int
     Raises:
         ProblemError: 422, it names none, or one that is to come.
     """
+    check_world(request, world)
     now_ms = world_now_ms(request, world)
     try:
         at_ms = parse_moment(text, now_ms)
@@ -109,6 +119,8 @@ def exactly(at_ms: int) -> str:
 
 async def past_at(request: Request, world: str, at_ms: int) -> PastView:
     """The entities of a world as of a moment; see `view_at`."""
+    who = principal_of(request)
+    check_world(request, world)
     settings: Settings = request.app.state.twin.settings
     moments: Moments = request.app.state.moments
     pool = history_of(request)
@@ -120,7 +132,7 @@ async def past_at(request: Request, world: str, at_ms: int) -> PastView:
         view, own = await moments.view(world, at_ms, world_now_ms(request, world), read)
     if not own and world != LIVE:
         _check_was_there(request, world, at_ms)
-    return view
+    return view.of_kinds(who.kinds)
 
 
 def world_now_ms(request: Request, world: str) -> int:

@@ -5,18 +5,23 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from streams.domain.entity import OUTCOMES
 from streams.events import event_schema
+from streams.web.access.principal import principal_of
+from streams.web.access.require import check_sees_all, require
+from streams.web.deadletters.models import DeadLetterAnswer, DeadLettersAnswer, RedriveAnswer
 from streams.web.diff import DiffAnswer
 from streams.web.encoded import EncodedStates, Snapshot
 from streams.web.historymodels import HistoryAnswer
 from streams.web.latency import LatencyAnswer
-from streams.web.live import caught_up
+from streams.web.live import caught_up, world_view
 from streams.web.models import ANSWERS, FreshnessAnswer, LedgerAnswer, Model, SchemasAnswer
+from streams.web.pipeline.models import PipelineAnswer, SourcesAnswer
 from streams.web.reading import document_schema
+from streams.web.rows import RowsAnswer
 from streams.web.state import ERRORS, WorldQuery
 from streams.web.whymodels import WhyAnswer
 
@@ -25,20 +30,28 @@ MORE: dict[str, type[BaseModel]] = {
     "diff": DiffAnswer,
     "why": WhyAnswer,
     "history": HistoryAnswer,
+    "pipeline": PipelineAnswer,
+    "rows": RowsAnswer,
+    "sources": SourcesAnswer,
+    "deadletters": DeadLettersAnswer,
+    "deadletter": DeadLetterAnswer,
+    "redrive": RedriveAnswer,
 }
 """Answers whose shapes are beside their routes."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 """Version of JSON Schema."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("read"))]
+)
 
 
-@router.get("/freshness", response_model=FreshnessAnswer)
+@router.get("/freshness", response_model=FreshnessAnswer, summary="How old the values are")
 async def get_freshness(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
     """How old the newest values are, and how long a change takes from scrape to here."""
     twin = caught_up(request)
-    view = twin.view_of(query.world)
+    view = world_view(request, query.world)
     states: EncodedStates = request.app.state.states
     snapshot = await states.snapshot(view)
     now_ms = int(time.time() * 1000)
@@ -50,13 +63,14 @@ async def get_freshness(request: Request, query: Annotated[WorldQuery, Query()])
     }
 
 
-@router.get("/ledger", response_model=LedgerAnswer)
+@router.get("/ledger", response_model=LedgerAnswer, summary="What became of every sample")
 async def get_ledger(request: Request, query: Annotated[WorldQuery, Query()]) -> dict[str, Any]:
     """What became of every sample, by the counts in the records; `twin ledger` compares them with the log.
 
     Of an overlay these are its own records, which go on counting where live's were when they were made.
     """
-    view = caught_up(request).view_of(query.world)
+    check_sees_all(principal_of(request), "the ledger", worlds=False)
+    view = world_view(request, query.world)
     offsets = view.offsets()
     by_partition = await view.holdings.counts()
     by_source: dict[str, list[int]] = defaultdict(lambda: [0] * len(OUTCOMES))
@@ -76,7 +90,7 @@ async def get_ledger(request: Request, query: Annotated[WorldQuery, Query()]) ->
     }
 
 
-@router.get("/schemas", response_model=SchemasAnswer)
+@router.get("/schemas", response_model=SchemasAnswer, summary="JSON Schemas of all answers")
 async def get_schemas(query: Annotated[Model, Query()]) -> dict[str, Any]:
     """JSON Schemas of all answers, and of the `event` that is taken; those of Kafka are at /subjects."""
     schemas = {name: schema_of(model) for name, model in ANSWERS.items()}

@@ -1,4 +1,4 @@
-"""The JSON of an entity of the past, without the way over its record: a tenth of the time."""
+"""The JSON of an entity of the past, without the way over its record: a ninth of the time."""
 
 import json
 from functools import lru_cache
@@ -8,11 +8,15 @@ from streams.domain.entity import HISTORY, OUTCOMES, QUALITIES
 from streams.domain.view import entity_view
 from streams.encoding import encode_json
 from streams.history.past import PastEntity
+from streams.stores import PastChange
 
 SHAPES = 1_024
-"""[1] Sets of metrics with their qualities whose templates are remembered, some kilobytes each."""
+"""[1] Sets of metrics with their qualities and a time whose templates are remembered, some kilobytes each."""
 
-END = '},"features":{},"counts":{' + ",".join(f'"{outcome}":0' for outcome in OUTCOMES) + '},"seen_ms":'
+ATTRIBUTES = 10_000
+"""[1] Sets of attributes whose JSON is remembered, some hundred bytes each."""
+
+COUNTS = '"features":{},"counts":{' + ",".join(f'"{outcome}":0' for outcome in OUTCOMES) + "}"
 
 
 def encode_past(entity: PastEntity) -> bytes:
@@ -21,39 +25,39 @@ def encode_past(entity: PastEntity) -> bytes:
     values = [] if tick is None else tick.values
     if not isfinite(sum(values)):
         return encode_json(entity_view(entity.state()))
-    tick_ms = 0 if tick is None else tick.tick_ms
-    metrics, aligned, qualities = _shape(tuple([] if tick is None else tick.names), tuple(entity.qualities))
-    pairs = [number for value in values for number in (value, tick_ms)]
+    names, tick_ms = ((), 0) if tick is None else (tuple(tick.names), tick.tick_ms)
+    numbers = [repr(value) for value in values]
+    template = _template(names, tuple(entity.qualities), tick_ms, entity.complete)
     text = (
         f'{{"world":{_text(entity.world)},"kind":{_text(change.kind)},"id":{_text(change.id)},"simulated":'
         f'{_flag(entity.simulated)},"version":0,"epoch":0,"status":{_text(entity.status)},"status_since_ms":'
         f'{change.at_ms},"status_reason":{_text(change.reason)},"faults":[],"attributes":'
-        f'{_dump(entity.attributes)},"metrics":{{{metrics % tuple(pairs)}}},"aligned":{{"tick_ms":{tick_ms},'
-        f'"complete":{_flag(entity.complete)},"values":{{{aligned % tuple(values)}}},"qualities":'
-        f"{{{qualities}}}{END}{entity.at_ms}}}"
+        f"{_attributes(change.kind, change.nodepool, change.attributes)},{template % (*numbers, *numbers)},"
+        f'{COUNTS},"seen_ms":{entity.at_ms}}}'
     )
     return text.encode()
 
 
 @lru_cache(SHAPES)
-def _shape(names: tuple[str, ...], qualities: tuple[int, ...]) -> tuple[str, str, str]:
-    """Templates of the metrics, the aligned values and their qualities."""
+def _template(names: tuple[str, ...], qualities: tuple[int, ...], tick_ms: int, complete: bool) -> str:
+    """Metrics and aligned values; the values are to be filled in twice."""
     quoted = [_text(name) for name in names]
     words = [_text(QUALITIES[quality]) for quality in qualities]
-    source = _text(HISTORY)
-    metrics = [
-        f'{name.replace("%", "%%")}:{{"value":%r,"observed_at_ms":%d,"quality":{word},"source":{source}}}'
-        for name, word in zip(quoted, words, strict=True)
-    ]
+    rest = f'"observed_at_ms":{tick_ms},"quality":%s,"source":{_text(HISTORY)}'
+    keys = [name.replace("%", "%%") for name in quoted]
+    metrics = ",".join(f'{key}:{{"value":%s,{rest % word}}}' for key, word in zip(keys, words, strict=True))
+    aligned = ",".join(f"{key}:%s" for key in keys)
+    told = ",".join(f"{key}:{word}" for key, word in zip(keys, words, strict=True))
     return (
-        ",".join(metrics),
-        ",".join(f"{name.replace('%', '%%')}:%r" for name in quoted),
-        ",".join(f"{name}:{word}" for name, word in zip(quoted, words, strict=True)),
+        f'"metrics":{{{metrics}}},"aligned":{{"tick_ms":{tick_ms},"complete":{_flag(complete)},'
+        f'"values":{{{aligned}}},"qualities":{{{told}}}}}'
     )
 
 
-def _dump(document: object) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+@lru_cache(ATTRIBUTES)
+def _attributes(kind: str, nodepool: str, attributes: str) -> str:
+    change = PastChange(kind, "", nodepool, False, 0, "", "", attributes, False)
+    return json.dumps(change.named_attributes, ensure_ascii=False, separators=(",", ":"))
 
 
 _text = json.encoder.encode_basestring

@@ -4,16 +4,18 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from streams.events.models import CollectNow, Cue
 from streams.replica.worlds import LIVE
 from streams.settings import Settings
-from streams.web.access import check_key
+from streams.web.access.audit import note_touched
+from streams.web.access.require import REFUSALS, require
 from streams.web.decice import age_header, document_of
 from streams.web.models import Model, Problem
+from streams.web.openapi import HEADERS
 from streams.web.outbox import Outbox
 from streams.web.problems import ProblemError
 from streams.web.twindocument import TwinDocument
@@ -37,13 +39,19 @@ SENDER = "pool"
 """Of the cues."""
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "The key is wrong"},
+    **REFUSALS,
     422: {"model": Problem, "description": "A parameter is wrong"},
     503: {"model": Problem, "description": "The state is old, or Kafka away"},
 }
 """What the route may answer instead."""
 
-router = APIRouter(tags=["DECICE"], responses=ERRORS)
+router = APIRouter(tags=["DECICE"], responses=ERRORS, dependencies=[Depends(require("events"))])
+
+
+class PoolAnswer(Model):
+    """What DECICE's PromQL wrapper answers."""
+
+    message: str
 
 
 class PoolQuery(Model):
@@ -52,14 +60,20 @@ class PoolQuery(Model):
     wait: bool = Field(False, description="Scrape now, and answer when it is in the state")
 
 
-@router.post("/pool", status_code=202)
+@router.post(
+    "/pool",
+    status_code=202,
+    response_model=PoolAnswer,
+    summary="Have the twin be up to date",
+    openapi_extra={"responses": {"202": {"headers": {"Age": HEADERS["Age"]}}}},
+)
 @router.post("/pool/", status_code=202, include_in_schema=False)
 async def post_pool(request: Request, query: Annotated[PoolQuery, Query()]) -> JSONResponse:
     """Say that the twin is up to date; `Age` is that of its newest value [s].
 
     A twin that is scraped on cue only, or that missed two scrapes, is told to scrape first, as with `wait`.
     """
-    check_key(request)
+    note_touched(request, [LIVE], ())
     settings: Settings = request.app.state.twin.settings
     document = await document_of(request, LIVE)
     called_ms = int(time.time() * 1000)

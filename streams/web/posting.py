@@ -14,7 +14,10 @@ from streams.domain.imports import some_entities
 from streams.errors import InvalidMessageError
 from streams.events.models import Import, Imported
 from streams.replica.view import WorldView
-from streams.web.access import check_key
+from streams.replica.worlds import LIVE
+from streams.web.access.audit import note_touched
+from streams.web.access.principal import principal_of
+from streams.web.access.targets import check_import
 from streams.web.outbox import Outbox
 from streams.web.problems import ProblemError
 from streams.web.reading import DEFAULT_SOURCES, Format, Source, reading
@@ -119,7 +122,8 @@ def _event(source: str, part: Import) -> Imported:
 
 async def take_document(request: Request, form: Format, query: ImportQuery) -> Response:
     """Take the document in a request's body; the answer is what DECICE's own twin answers."""
-    check_key(request)
+    check_import(principal_of(request))
+    note_touched(request, [LIVE], (), document=form, source=query.source or DEFAULT_SOURCES[form])
     posting: Posting = request.app.state.posting
     await posting.take(await _body(request), form, query)
     return Response(b"201", status_code=201, media_type="application/json")

@@ -1,6 +1,6 @@
 """Errors as problem documents (RFC 9457) that name the field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -48,36 +48,48 @@ def invalid(field: str, detail: str, **extra: Any) -> ProblemError:
     return ProblemError(422, "invalid-parameter", detail, field=field, **extra)
 
 
+def invalid_parameters(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """422: all that pydantic found, its places beginning with where they stand (query, body)."""
+    faults = [{"field": _field(fault["loc"]), "detail": _reason(fault)} for fault in errors]
+    detail = "; ".join(f"{fault['field']}: {fault['detail']}" for fault in faults)
+    return invalid(faults[0]["field"], detail, errors=faults)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of this app a problem document."""
 
     @app.exception_handler(ProblemError)
     async def answer_problem(request: Request, error: ProblemError) -> JSONResponse:
-        return _answer(request, error)
+        return problem_response(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = [{"field": _field(fault["loc"]), "detail": _reason(fault)} for fault in error.errors()]
-        detail = "; ".join(f"{fault['field']}: {fault['detail']}" for fault in faults)
-        return _answer(request, invalid(faults[0]["field"], detail, errors=faults))
+        return problem_response(invalid_parameters(error.errors()), request.url.path)
 
     @app.exception_handler(HTTPException)
     async def answer_http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:
+            # FastAPI's own for bytes that are no text; what is no JSON is 422 everywhere.
+            wrong = ProblemError(422, "invalid-json", "the body is not JSON in UTF-8", field="body")
+            return problem_response(wrong, request.url.path)
         phrase = HTTPStatus(error.status_code).phrase
         detail = str(error.detail)
         if error.status_code == 404:
             detail = f"there is nothing at {request.url.path}: /docs lists what there is"
-        name = phrase.lower().replace(" ", "-")
-        return _answer(request, ProblemError(error.status_code, name, detail, headers=error.headers))
+        name = "too-large" if error.status_code == 413 else phrase.lower().replace(" ", "-")
+        problem = ProblemError(error.status_code, name, detail, headers=error.headers)
+        return problem_response(problem, request.url.path)
 
     @app.exception_handler(Exception)
     async def answer_bug(request: Request, _error: Exception) -> JSONResponse:
-        return _answer(request, ProblemError(500, "internal-error", "this is a bug; the log has its trace"))
+        problem = ProblemError(500, "internal-error", "this is a bug; the log has its trace")
+        return problem_response(problem, request.url.path)
 
 
-def _answer(request: Request, error: ProblemError) -> JSONResponse:
+def problem_response(error: ProblemError, path: str) -> JSONResponse:
+    """The document of an error as an answer to who asked for a path."""
     return JSONResponse(
-        error.document | {"instance": request.url.path},
+        error.document | {"instance": path},
         status_code=error.status,
         headers=dict(error.headers or {}),
         media_type=MEDIA_TYPE,

@@ -23,6 +23,8 @@ from streams.events.models import (
 from streams.events.sender import stamped
 from streams.replica.view import WorldView
 from streams.replica.worlds import LIVE, OVERLAY
+from streams.web.access.principal import LOCAL as LOCAL_USER
+from streams.web.access.principal import Principal
 from streams.web.fromlive import KINDS, from_live, set_events
 from streams.web.live import LiveTwin
 from streams.web.loading import check_range
@@ -67,12 +69,14 @@ class Batch:
         catalogue: the metrics that there are.
         step_ms: [ms] of a world that begins as live.
         past: gives live as of a moment [ms since the epoch].
+        who: posted them; errors name nothing that they do not see.
     """
 
     twin: LiveTwin
     catalogue: Catalogue
     step_ms: int
     past: Callable[[int], Awaitable[WorldView]]
+    who: Principal = LOCAL_USER
     _rosters: dict[str, Roster] = field(default_factory=dict)
     _dropped: set[str] = field(default_factory=set)
     _faults: dict[tuple[str, str], Names] = field(default_factory=dict)
@@ -192,7 +196,7 @@ class Batch:
             text = f"the events before this one drop world {world!r}"
             raise ProblemError(404, "unknown-world", text, field=f"{place}world")
         await self._wait_until(lambda: self.twin.worlds.exists(world))
-        view = self.twin.view_of(world, field=f"{place}world")
+        view = self.twin.view_of(world, f"{place}world", self.who)
         self._rosters[world] = roster = Roster(world, view)
         return roster
 

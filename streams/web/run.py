@@ -2,21 +2,24 @@
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
+from types import FrameType
 
 import click
-import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from streams.errors import SettingsError
 from streams.kafka import check_access
 from streams.rulebook import RuleBook
 from streams.settings import Settings
+from streams.web.access.address import check_address
 from streams.web.app import create_web
+from streams.web.stream.protocol import Protocol
 
 GRACE_S = 1
 """[s] For answers under way when the process is told to end; the replica needs another second at most."""
@@ -24,17 +27,27 @@ GRACE_S = 1
 BACKLOG = 2_048
 """[1] Connections that may wait to be accepted."""
 
+UNTAKEN_MS = 40_000
+"""[ms] A connection whose other side takes nothing for so long is dropped by the system."""
+
 
 class Server(uvicorn.Server):
     """Ends with exit code 0 when it is told to; uvicorn's own would send the signal to itself again.
 
     Args:
         greeting: is printed as soon as it can be told to end.
+        on_exit: is called when it is.
     """
 
-    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+    def __init__(self, config: uvicorn.Config, greeting: str, on_exit: Callable[[], None]) -> None:
         super().__init__(config)
         self._greeting = greeting
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """It is told to end: streams, which go on for ever, end first."""
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -50,29 +63,37 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def run_web(settings: Settings, rulebook: RuleBook | None = None) -> None:
+async def run_web(
+    settings: Settings,
+    rulebook: RuleBook | None = None,
+    add_pages: Callable[[FastAPI], None] = lambda _app: None,
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         settings: the address, and where Kafka is.
         rulebook: the metrics that events may name; None: those that come with the twin.
+        add_pages: adds what people see to the API.
 
     Raises:
-        SettingsError: the address cannot be listened on, or no broker is configured.
+        SettingsError: the address cannot be listened on, or is reached from elsewhere while there are no
+            keys; or no broker is configured.
     """
     await check_access(settings)  # fails now, with the variable's name, not in the background for ever
     listener = listen(settings.web_host, settings.web_port)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    if not ip_address(host).is_loopback:
-        structlog.get_logger(__name__).warning(
-            "anybody who reaches this address can read the state and send events: there are no keys yet,"
-            " so let only networks that you trust reach it",
-            TWIN_WEB_HOST=settings.web_host,
-        )
+    app = create_web(settings, rulebook)
+    try:
+        check_address(settings, app.state.access.config, host)
+    except SettingsError:
+        listener.close()
+        raise
+    add_pages(app)
     server = Server(
         uvicorn.Config(
-            create_web(settings, rulebook),
+            app,
+            http=Protocol,
             log_config=None,
             access_log=False,
             log_level="warning",
@@ -81,7 +102,10 @@ async def run_web(settings: Settings, rulebook: RuleBook | None = None) -> None:
             timeout_graceful_shutdown=GRACE_S,
         ),
         f"the twin's API is at {url} (documentation: {url}/docs)",
+        app.state.streams.close,
     )
+    # What was loaded until now stays: a full collection would look at all of it each time, for 50 ms.
+    gc.freeze()
     await server.serve(sockets=[listener])
 
 
@@ -96,6 +120,8 @@ def listen(host: str, port: int) -> socket.socket:
         # Without the protocol asyncio leaves Nagle's algorithm on, and small answers take 40 ms more.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:

@@ -1,22 +1,24 @@
 """GET /twin/v1/state and /twin/v1/entities, of any world."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 from zlib import crc32
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.domain.near import near_names
-from streams.domain.where import InvalidWhereError, Where, parse_where
 from streams.encoding import encode_json
 from streams.replica.past import PastView
 from streams.replica.view import WorldView
-from streams.web.encoded import Encoded, EncodedStates
+from streams.web.access.require import REFUSALS, require
+from streams.web.encoded import Encoded, EncodedStates, Snapshot
+from streams.web.filters import make_filter
 from streams.web.models import Entity, Problem, StateAnswer
 from streams.web.moment import view_at
-from streams.web.problems import ProblemError, invalid
+from streams.web.openapi import ETAG
+from streams.web.problems import ProblemError
 
 KINDS = ("cluster", "nodepool", "node", "device", "link", "job", "world")
 """Kinds of entities (DESIGN section 5)."""
@@ -27,13 +29,16 @@ CHUNK = 200
 JSON = "application/json"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
+    **REFUSALS,
     404: {"model": Problem, "description": "Unknown world or entity"},
     422: {"model": Problem, "description": "A parameter is wrong"},
     503: {"model": Problem, "description": "The replica has not caught up with Kafka"},
 }
 """What each route may answer instead."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("read"))]
+)
 
 
 class WorldQuery(BaseModel):
@@ -41,7 +46,7 @@ class WorldQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    world: str = Field("live", description="Name of the world", max_length=200)
+    world: str = Field("live", description="Name of the world", examples=["live"], max_length=200)
 
 
 class MomentQuery(WorldQuery):
@@ -58,8 +63,8 @@ class MomentQuery(WorldQuery):
 class StateQuery(MomentQuery):
     """Filters of GET /state; all that are given must match."""
 
-    kind: list[str] = Field([], description="One of these kinds", max_length=20)
-    id: list[str] = Field([], description="One of these ids", max_length=1_000)
+    kind: list[str] = Field([], description="One of these kinds", examples=[["node"]], max_length=20)
+    id: list[str] = Field([], description="One of these ids", examples=[["ws01"]], max_length=1_000)
     where: str = Field(
         "",
         description="Terms with spaces between, operators = != > >= < <= ~ (contains)",
@@ -74,37 +79,30 @@ class EntityQuery(MomentQuery):
     full: bool = Field(False, description="With sources, origins and alignment memory")
 
 
-@router.get("/state", response_model=StateAnswer)
+@router.get("/state", response_model=StateAnswer, summary="Snapshot of a world", openapi_extra=ETAG)
 async def get_state(request: Request, query: Annotated[StateQuery, Query()]) -> Response:
     """A snapshot of all entities, or of those that match, now or as of a moment (docs/history.md).
 
     An answer carries an ETag; asked with it as If-None-Match the answer is 304 until something changed.
     """
     view = await view_at(request, query.world, query.at)
-    where = _parse_where(query.where)
-    tag = f'W/"{request.app.version}-{view.mark()}"'
-    if _has_tag(request, tag):
-        return Response(status_code=304, headers={"ETag": tag})
+    wanted = make_filter(query.kind, query.id, query.where)
+    keys = wanted_keys(view, query)
+    if has_tag(request, view):
+        return not_modified(request, view)
     # The past has caches of its own, so that it takes no room of what is live.
     is_past = isinstance(view, PastView)
     states: EncodedStates = request.app.state.past_states if is_past else request.app.state.states
-    snapshot = await states.snapshot(view, _keys(view, query), where)
-    stamp = view.stamped(snapshot.stamp) if isinstance(view, PastView) else snapshot.stamp
-    head = b'{"stamp":' + encode_json(stamp) + b',"entities":['
-    size = (
-        len(head)
-        + sum(len(entity.body) for entity in snapshot.entities)
-        + max(0, len(snapshot.entities) - 1)
-        + 2
-    )
-    return StreamingResponse(
-        _body(head, snapshot.entities),
-        media_type=JSON,
-        headers={"ETag": tag, "Cache-Control": "no-cache", "Content-Length": str(size)},
-    )
+    return answer_snapshot(request, view, await states.snapshot(view, keys, wanted), "entities")
 
 
-@router.get("/entities/{kind}/{id:path}", response_model=Entity, response_model_exclude_none=True)
+@router.get(
+    "/entities/{kind}/{id:path}",
+    response_model=Entity,
+    response_model_exclude_none=True,
+    summary="One entity",
+    openapi_extra=ETAG,
+)
 async def get_entity(
     request: Request, kind: str, id: str, query: Annotated[EntityQuery, Query()]
 ) -> Response:
@@ -122,7 +120,7 @@ async def get_entity(
     # With a checksum: versions begin anew in a world that is made again under its name.
     past = f"-{view.at_ms}" if isinstance(view, PastView) else ""
     tag = f'W/"{held.epoch}-{held.version}-{crc32(held.value):08x}-{int(query.full)}{past}"'
-    if _has_tag(request, tag):
+    if _is_wanted(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     try:
         entity = view.full(kind, id) if query.full else view[kind, id]
@@ -135,19 +133,24 @@ async def get_entity(
 
 def check_kind(view: WorldView, kind: str, field: str) -> None:
     """Raise 404 unless there may be entities of a kind."""
-    if kind not in KINDS and not any(other == kind for other, _ in view):
-        detail = f"there is no kind {kind!r}: kinds are {', '.join(KINDS)}"
-        raise ProblemError(404, "unknown-kind", detail, field=field, near=near_names(kind, KINDS))
+    is_known = kind in KINDS or any(other == kind for other, _ in view)
+    if not is_known or not view.sees_kind(kind):
+        raise unknown_kind(kind, field, filter(view.sees_kind, KINDS))
 
 
-def _parse_where(text: str) -> Where:
-    try:
-        return parse_where(text)
-    except InvalidWhereError as error:
-        raise invalid("where", str(error), term=error.term) from error
+def unknown_kind(kind: str, field: str, known: Iterable[str]) -> ProblemError:
+    """404, naming the kinds that there are."""
+    kinds = list(known)
+    detail = f"there is no kind {kind!r}: kinds are {', '.join(kinds)}"
+    return ProblemError(404, "unknown-kind", detail, field=field, near=near_names(kind, kinds))
 
 
-def _keys(view: WorldView, query: StateQuery) -> list[tuple[str, str]] | None:
+def wanted_keys(view: WorldView, query: StateQuery) -> list[tuple[str, str]] | None:
+    """Kind and id of all that can match; None: everything can.
+
+    Raises:
+        ProblemError: 404, there is no such kind.
+    """
     for kind in query.kind:
         check_kind(view, kind, "kind")
     if not query.kind and not query.id:
@@ -158,7 +161,38 @@ def _keys(view: WorldView, query: StateQuery) -> list[tuple[str, str]] | None:
     return [(kind, id) for kind, id in view if (not kinds or kind in kinds) and (not ids or id in ids)]
 
 
-def _has_tag(request: Request, tag: str) -> bool:
+def has_tag(request: Request, view: WorldView) -> bool:
+    """Whether who asks has what the view would give them."""
+    return _is_wanted(request, _tag(request, view))
+
+
+def not_modified(request: Request, view: WorldView) -> Response:
+    """The answer to who has what the view would give them."""
+    return Response(status_code=304, headers={"ETag": _tag(request, view)})
+
+
+def answer_snapshot(request: Request, view: WorldView, snapshot: Snapshot, name: str) -> Response:
+    """A snapshot as JSON, its entities under a name; sent in parts."""
+    stamp = view.stamped(snapshot.stamp) if isinstance(view, PastView) else snapshot.stamp
+    head = b'{"stamp":' + encode_json(stamp) + b',"' + name.encode() + b'":['
+    commas = max(0, len(snapshot.entities) - 1)
+    size = len(head) + sum(len(entity.body) for entity in snapshot.entities) + commas + 2
+    return StreamingResponse(
+        _body(head, snapshot.entities),
+        media_type=JSON,
+        headers={
+            "ETag": _tag(request, view),
+            "Cache-Control": "no-cache",
+            "Content-Length": str(size),
+        },
+    )
+
+
+def _tag(request: Request, view: WorldView) -> str:
+    return f'W/"{request.app.version}-{view.mark()}"'
+
+
+def _is_wanted(request: Request, tag: str) -> bool:
     wanted = request.headers.get("If-None-Match", "")
     return wanted.strip() == "*" or tag in (part.strip() for part in wanted.split(","))
 

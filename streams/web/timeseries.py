@@ -17,9 +17,12 @@ from streams.replica.worlds import LIVE
 from streams.settings import Settings
 from streams.stores import Store
 from streams.stores.rawrecords import RawRecords, Record
-from streams.web.access import check_key
+from streams.web.access.audit import note
+from streams.web.access.principal import principal_of
+from streams.web.access.require import check_sees_all
 from streams.web.decice import PREFIXES, add_route, influxdb_of
 from streams.web.moment import moment_of
+from streams.web.openapi import gives
 from streams.web.past import history_of, history_problems
 from streams.web.problems import ProblemError, invalid
 from streams.web.state import ERRORS
@@ -36,7 +39,12 @@ SECONDS_BELOW, MS_BELOW, US_BELOW = 10**11, 10**14, 10**17
 Value = float | int | str | bool
 
 router = APIRouter(
-    tags=["DECICE"], responses=ERRORS | {501: ERRORS[404] | {"description": "Not in this store"}}
+    tags=["DECICE"],
+    responses={
+        **ERRORS,
+        400: ERRORS[404] | {"description": "The store refuses it, and says why"},
+        501: ERRORS[404] | {"description": "Not in this store"},
+    },
 )
 
 
@@ -55,7 +63,7 @@ class WrittenRecord(BaseModel):
     )
     measurement: str = Field(min_length=1, max_length=200)
     tags: dict[str, str] = Field({}, max_length=100)
-    fields: dict[str, Value] = Field(min_length=1, max_length=1_000)
+    fields: dict[Annotated[str, Field(min_length=1)], Value] = Field(min_length=1, max_length=1_000)
 
 
 class TimeRange(BaseModel):
@@ -83,7 +91,9 @@ class BucketQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    bucket: str = Field(min_length=1, max_length=200, description="One that the twin's token may write")
+    bucket: str = Field(
+        min_length=1, max_length=200, examples=["decice"], description="One that the twin's token may write"
+    )
 
 
 async def post_records(
@@ -92,7 +102,8 @@ async def post_records(
     records: Annotated[list[WrittenRecord], Body(max_length=RECORDS)],
 ) -> Response:
     """Write points of any measurement into a bucket; the twin's own measurements are refused."""
-    check_key(request)
+    check_sees_all(principal_of(request), "a bucket")
+    note(request, bucket=query.bucket, points=len(records))
     _check_own(request, query.bucket, {record.measurement for record in records})
     points = [
         Record(one.measurement, one.tags, dict(one.fields), _time_ms(one.timetamp, f"body.{place}.timetamp"))
@@ -106,7 +117,7 @@ async def post_records(
 
 async def post_read(request: Request, wanted: RecordsWanted) -> Response:
     """Points of a measurement with all these tags: what Flux gives, one object for each field of a point."""
-    check_key(request)
+    check_sees_all(principal_of(request), "a bucket")
     start_ms = _range_ms(request, wanted.time_range.start, "start")
     stop = wanted.time_range.stop
     stop_ms = _range_ms(request, "now" if stop is None else stop, "stop")
@@ -219,6 +230,40 @@ def _range_ms(request: Request, written: str | int, name: str) -> int:
     return moment_of(request, LIVE, written, field)
 
 
+WRITTEN = gives({"const": 201}, "They are in the store", 201)
+FOUND = gives(
+    {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["_time", "_value", "_field", "_measurement"],
+            "properties": {
+                "_time": {"type": "string", "format": "date-time"},
+                "_value": {"type": ["number", "string", "boolean", "null"]},
+                "_field": {"type": "string"},
+                "_measurement": {"type": "string"},
+            },
+        },
+    },
+    "An object for each field of a point, with its tags, `result`, `table`, `_start` and `_stop`",
+)
+
 for _prefix in PREFIXES:
-    add_route(router, f"{_prefix}/timeseries/write_record", post_records, "POST", 201)
-    add_route(router, f"{_prefix}/timeseries/read_record", post_read, "POST")
+    add_route(
+        router,
+        f"{_prefix}/timeseries/write_record",
+        post_records,
+        "POST",
+        201,
+        "events",
+        summary="Write points",
+        extra=WRITTEN,
+    )
+    add_route(
+        router,
+        f"{_prefix}/timeseries/read_record",
+        post_read,
+        "POST",
+        summary="Read points",
+        extra=FOUND,
+    )

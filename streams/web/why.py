@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from streams.domain.near import near_names
@@ -20,8 +20,9 @@ from streams.rulebook import RuleBook
 from streams.settings import Settings
 from streams.stores import PastTick
 from streams.topics import topics_of
+from streams.web.access.require import require
 from streams.web.entityroute import EntityRoute
-from streams.web.live import caught_up
+from streams.web.live import world_view
 from streams.web.moment import moment_of
 from streams.web.past import history_problems
 from streams.web.problems import ProblemError
@@ -37,7 +38,13 @@ TIME_LIMIT_S = 10.0
 RETRY_AFTER_S = 2
 """[s] What a client is told to wait when there are too many."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS, route_class=EntityRoute)
+router = APIRouter(
+    prefix="/twin/v1",
+    tags=["twin"],
+    responses=ERRORS,
+    route_class=EntityRoute,
+    dependencies=[Depends(require("read"))],
+)
 
 _running: set[object] = set()
 
@@ -48,7 +55,7 @@ class WhyQuery(MomentQuery):
     metric: str = Field(description="Which value", examples=["cpu_usage_percent"], max_length=200)
 
 
-@router.get("/entities/{kind}/{id:path}/why", response_model=WhyAnswer)
+@router.get("/entities/{kind}/{id:path}/why", response_model=WhyAnswer, summary="Why a value is what it is")
 async def get_why(
     request: Request, kind: str, id: str, query: Annotated[WhyQuery, Query()]
 ) -> dict[str, Any]:
@@ -60,7 +67,7 @@ async def get_why(
     """
     settings: Settings = request.app.state.twin.settings
     book: RuleBook = request.app.state.rulebook
-    view = caught_up(request).view_of(query.world)
+    view = world_view(request, query.world)
     check_kind(view, kind, "kind")
     if query.metric not in book.catalogue:
         near = near_names(query.metric, book.catalogue)

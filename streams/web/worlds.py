@@ -5,13 +5,15 @@ import json
 from math import isfinite
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from streams.errors import InvalidMessageError
 from streams.replica.held import Held
 from streams.replica.holdings import Holdings
 from streams.replica.overlay import Overlay
 from streams.replica.worlds import LIVE
+from streams.web.access.principal import Principal, principal_of
+from streams.web.access.require import require
 from streams.web.live import caught_up
 from streams.web.models import Model, WorldsAnswer
 from streams.web.state import ERRORS
@@ -25,19 +27,31 @@ FAULT_KIND = "_fault"
 EDITS = ("set", "remove")
 """Kinds of those that are no faults."""
 
-router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("read"))]
+)
 
 
-@router.get("/worlds", response_model=WorldsAnswer)
+@router.get("/worlds", response_model=WorldsAnswer, summary="Worlds and their faults")
 async def get_worlds(request: Request, query: Annotated[Model, Query()]) -> dict[str, Any]:
     """All worlds that can be asked for, live first, with their faults."""
+    return {"worlds": await describe_worlds(request)}
+
+
+async def describe_worlds(request: Request) -> list[dict[str, Any]]:
+    """The worlds that whoever asks may see, as GET /worlds has them.
+
+    Raises:
+        ProblemError: 503, the replica has not caught up.
+    """
     twin = caught_up(request)
+    who = principal_of(request)
     worlds: list[dict[str, Any]] = []
-    for name in twin.worlds.names():
+    for name in filter(who.sees_world, twin.worlds.names()):
         holdings = twin.worlds.find(name)
         if holdings is not None:  # it may have ended meanwhile
-            worlds.append(await _world(holdings))
-    return {"worlds": worlds}
+            worlds.append(await _world(holdings, who))
+    return worlds
 
 
 async def faults_of(holdings: Holdings) -> list[dict[str, Any]]:
@@ -57,20 +71,24 @@ async def faults_of(holdings: Holdings) -> list[dict[str, Any]]:
     return sorted(faults.values(), key=lambda fault: (fault["start_ms"], fault["fault"]))
 
 
-async def _world(holdings: Holdings) -> dict[str, Any]:
+async def _world(holdings: Holdings, who: Principal) -> dict[str, Any]:
     is_live = holdings.world == LIVE
     found = holdings.shown.get(holdings.key("world", holdings.world))
     attributes = _attributes(holdings, found) if found is not None else {}
     created_ms, ttl_s = _number(attributes, "created_ms"), _number(attributes, "ttl_s")
-    own = sum(key.split(b"/", 2)[1] != b"world" for key in holdings.shown)
+    own = sum(_counts(key, who) for key in holdings.shown)
     is_overlay = isinstance(holdings, Overlay)
     return {
         "name": holdings.world,
         "type": "live" if is_live else "overlay" if is_overlay else "isolated",
         "simulated": not is_live,
         # The record of the world itself is none of its entities.
-        "entities": len(holdings) - (not is_live),
-        "changed": own + len(holdings.masked) if isinstance(holdings, Overlay) else None,
+        "entities": len(holdings) - (not is_live)
+        if who.sees_all_kinds
+        else sum(_counts(key, who) for key, _ in holdings.records()),
+        "changed": own + sum(_counts(key, who) for key in holdings.masked)
+        if isinstance(holdings, Overlay)
+        else None,
         "owner": attributes.get("owner"),
         "reason": attributes.get("reason"),
         "base": LIVE if is_overlay else attributes.get("base"),
@@ -84,7 +102,7 @@ async def _world(holdings: Holdings) -> dict[str, Any]:
             {
                 "id": str(fault["fault"]),
                 "kind": str(fault.get("kind", "")),
-                "entities": len(fault["entities"]),
+                "entities": sum(who.sees_kind(str(kind)) for kind, _ in fault["entities"]),
                 "owner": str(fault.get("owner") or ""),
                 "start_ms": fault["start_ms"],
                 "end_ms": fault.get("end_ms"),
@@ -92,6 +110,12 @@ async def _world(holdings: Holdings) -> dict[str, Any]:
             for fault in await faults_of(holdings)
         ],
     }
+
+
+def _counts(key: bytes, who: Principal) -> bool:
+    """Whether the entity of a key is one that somebody sees; the record of the world itself is none."""
+    kind = key.split(b"/", 2)[1].decode()
+    return kind != "world" and who.sees_kind(kind)
 
 
 def _read_fault(holdings: Holdings, held: Held) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from tests.factories import NAN, NOW_MS, make_scenario, make_state
 from tests.integration.test_worlds import world_record
 from tests.statewriter import StateWriter
 from tests.waiting import until
-from tests.webclient import Answer, Client, eventually, ready, serving
+from tests.webclient import Answer, Client, eventually, other_client, ready, serving
 
 CATALOGUE = load_rulebook().catalogue
 PREFIXES = ("/api", "/api/v1", "/api/v2")
@@ -194,7 +194,7 @@ async def test_settings_have_no_secrets(settings: Settings) -> None:
             "internal_api_key": SecretStr("hidden"),
         }
     )
-    async with serving(secret) as client:
+    async with serving(secret, "hidden") as client:
         await ready(client)
         answer = await client.get("/api/settings/")
 
@@ -330,13 +330,14 @@ async def test_a_body_that_is_too_large_is_refused(client: Client, monkeypatch: 
 
 async def test_with_a_key_only_those_who_have_it_may_post(settings: Settings) -> None:
     closed = settings.model_copy(update={"internal_api_key": SecretStr("geheim")})
-    async with serving(closed) as client:
+    async with serving(closed, "geheim") as known, other_client(known) as client:
         await ready(client)
         for path in ("/api/v2/model_core", "/api/model_core/", "/pool", "/twin/v1/documents/appendix-a"):
             for headers in ({}, {KEY: "wrong"}, {KEY: "Geheim"}):
                 assert (await post(client, path, {}, **headers)).status == 401
         assert (await post(client, "/api/model_core/", {}, **{KEY: "geheim"})).status == 201
-        assert (await client.get("/api/v2/model_core")).status == 200
+        assert (await client.get("/api/v2/model_core")).status == 401
+        assert (await client.get("/api/v2/model_core", headers={KEY: "geheim"})).status == 200
 
 
 async def test_appendix_a_goes_out_and_in(client: Client, topic: list[ConsumerRecord]) -> None:

@@ -228,7 +228,7 @@ async def test_nothing_is_an_answer_with_a_note(client: Client) -> None:
 async def test_the_past_may_be_kept_for_a_while(client: Client) -> None:
     answer = await ask(client, start="-3h", end="-2h")
 
-    assert answer.headers["Cache-Control"] == "max-age=60"
+    assert answer.headers["Cache-Control"] == "private, max-age=60"
 
 
 async def test_the_api_is_described_with_its_formats(client: Client) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import duckdb
@@ -107,12 +108,37 @@ async def test_a_read_that_takes_too_long_is_ended(store: DuckStore, monkeypatch
     assert len(await store.read_ticks(EVERYTHING)) == 500
 
 
+READING = (
+    "import sys; from pathlib import Path; from streams.stores.duckdb.file import read_file\n"
+    "with read_file(Path(sys.argv[1])):\n"
+    "    print('open', flush=True); sys.stdin.read()"
+)
+"""Another process that reads until its input ends."""
+
+
+@asynccontextmanager
+async def another_reads(path: Path) -> AsyncIterator[None]:
+    """While another process reads the file."""
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", READING, str(path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"open\n"
+    try:
+        yield
+    finally:
+        other.stdin.close()
+        await other.wait()
+
+
 async def test_a_writer_that_waits_goes_before_readers_that_come_later(
-    store: DuckStore, tmp_path: Path
+    store: DuckStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.prepare()
+    monkeypatch.setattr(duckdb_file, "LOCK_WAIT_S", 30.0)
     path = tmp_path / "history.duckdb"
-    with duckdb_file.read_file(path):
+    async with another_reads(path):
         writing = asyncio.create_task(store.write(store.convert(tick_of("live", [ROW]))))
         await waits_for(path)
 
@@ -123,20 +149,34 @@ async def test_a_writer_that_waits_goes_before_readers_that_come_later(
     assert len(await store.read(EVERYTHING)) == 1
 
 
-async def test_reads_and_writes_at_a_time_all_come_through(store: DuckStore) -> None:
+async def test_processes_read_at_a_time(store: DuckStore, tmp_path: Path) -> None:
+    await store.write(store.convert(tick_of("live", [ROW])))
+
+    async with another_reads(tmp_path / "history.duckdb"):
+        assert len(await store.read(EVERYTHING)) == 1
+
+
+async def test_a_second_read_of_a_process_waits_for_the_first_but_not_for_ever(
+    store: DuckStore, tmp_path: Path
+) -> None:
     await store.prepare()
+    path = tmp_path / "history.duckdb"
+    with duckdb_file.read_file(path):
+        reading = asyncio.create_task(store.read(EVERYTHING))
 
-    async def read() -> list[int]:
-        return [sum(len(one.values) for one in await store.read(EVERYTHING)) for _ in range(8)]
+        with pytest.raises(BlockingIOError, match="another read"), duckdb_file.read_file(path, wait_s=0.1):
+            pass
 
-    async def write() -> None:
-        for number in range(8):
-            await store.write(store.convert(tick_of("live", [ROW._replace(tick_ms=5_000 * number)])))
+    assert await reading == []
 
-    counts, _ = await asyncio.gather(read(), write())
 
-    assert counts == sorted(counts)
-    assert len((await store.read(EVERYTHING))[0].values) == 8
+async def test_a_file_in_a_folder_with_a_quote_is_read(tmp_path: Path) -> None:
+    store = DuckStore(tmp_path / "it's" / "history.duckdb", retention_d=0)
+    await store.write(store.convert(tick_of("live", [ROW])))
+
+    assert len(await store.read(EVERYTHING)) == 1
+
+    await store.close()
 
 
 async def waits_for(path: Path) -> None:

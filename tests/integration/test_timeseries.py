@@ -15,7 +15,7 @@ from streams.embedded.broker import EmbeddedBroker
 from streams.settings import Settings
 from streams.stores import open_store
 from streams.topics import create_topics
-from tests.webclient import Answer, Client, ready, serving
+from tests.webclient import Answer, Client, other_client, ready, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -185,7 +185,8 @@ async def test_a_wrong_question_is_refused(client: Client, more: dict[str, Any])
 
 
 async def test_the_key_is_asked_for_as_on_other_routes(settings: Settings) -> None:
-    async with serving(settings.model_copy(update={"internal_api_key": SecretStr("geheim")})) as client:
+    closed = settings.model_copy(update={"internal_api_key": SecretStr("geheim")})
+    async with serving(closed, "geheim") as known, other_client(known) as client:
         await ready(client)
         refused = [await write(client, [record(None)]), await read(client)]
         key = {"X-Internal-Api-Key": "geheim"}

@@ -148,6 +148,15 @@ def test_taken_port_is_named_with_its_variable(tmp_path: Path) -> None:
     assert "TWIN_WEB_PORT" in output
 
 
+def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
+    with twin_up(tmp_path, TWIN_WEB_HOST="0.0.0.0") as terminal:
+        output = terminal.end()
+
+    assert terminal.process.returncode == 2
+    assert "`twin key NAME` makes one" in output
+    assert "broker" not in output
+
+
 def test_kafka_that_is_away_is_named_with_its_variable(tmp_path: Path) -> None:
     with twin_up(tmp_path, TWIN_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1") as terminal:
         output = terminal.end()

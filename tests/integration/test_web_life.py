@@ -146,14 +146,16 @@ async def test_a_taken_port_names_the_variables(settings: Settings) -> None:
     assert f"TWIN_WEB_PORT: cannot listen on 127.0.0.1:{port}" in errors
 
 
-async def test_an_address_for_all_is_warned_about(settings: Settings) -> None:
-    with start_role(settings, TWIN_WEB_HOST="0.0.0.0") as process:
-        await read_url(process)
-        process.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize(("key", "code"), [("", 2), ("intern-geheim", 0)])
+async def test_an_address_for_all_needs_a_key(settings: Settings, key: str, code: int) -> None:
+    with start_role(settings, TWIN_WEB_HOST="0.0.0.0", TWIN_INTERNAL_API_KEY=key) as process:
+        if key:
+            await read_url(process)
+            process.send_signal(signal.SIGTERM)
         _, errors = await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
 
-    assert process.returncode == 0
-    assert "anybody who reaches this address can read the state" in errors
+    assert process.returncode == code
+    assert ("`twin key NAME` makes one" in errors) is not bool(key)
 
 
 def start_role(settings: Settings, **variables: str) -> subprocess.Popen[str]:

@@ -153,6 +153,7 @@ def read_state(state: State) -> dict[str, Any]:
         "counts": read_counts(state),
         "origins": dict(zip(state["origins"], state["origin_offsets"], strict=True)),
         "attributes": state["attributes"],
+        "features": state["features"],
     }
 
 

@@ -36,6 +36,8 @@ class Sample:
     value: float
     time_ms: int
     gap_ms: int
+    came_as: float | None = None
+    """Value with which it came, where another was stated for the same time later."""
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Entity:
     """Likewise those of heads of other forms that were replaced: what they made certain stays so."""
     origins: dict[str, list[int]] = field(default_factory=dict)
     told_ms: list[int] = field(default_factory=list)
+    features: dict[str, float] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
     version: int = 0
     next_tick_ms: int = 0
@@ -322,8 +325,9 @@ class ReferencePartition:
             return a.value, MEASURED
         if a.form == GAUGE and after and after[0].time_ms - a.time_ms <= after[0].gap_ms:
             b = after[0]
-            between = a.value + (b.value - a.value) * ((tick_ms - a.time_ms) / (b.time_ms - a.time_ms))
-            return min(max(between, min(a.value, b.value)), max(a.value, b.value)), INTERPOLATED
+            end = b.value if b.came_as is None else b.came_as
+            between = a.value + (end - a.value) * ((tick_ms - a.time_ms) / (b.time_ms - a.time_ms))
+            return min(max(between, min(a.value, end)), max(a.value, end)), INTERPOLATED
         return (a.value, HELD) if tick_ms - a.time_ms <= hold_ms else None
 
     def _increase(self, accepted: list[Sample], tick_ms: int) -> float | None:
@@ -494,6 +498,7 @@ class ReferencePartition:
             },
             "origins": {origin: max(offsets) for origin, offsets in entity.origins.items()},
             "attributes": entity.attributes,
+            "features": entity.features,
         }
 
     def _open_values(self, entity: Entity) -> dict[tuple[int, str, str], Value]:

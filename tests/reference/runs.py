@@ -157,16 +157,29 @@ def run_with_crashes(
         for _ in range(crash.after // crash.batch):
             worker.batch(crash.batch)
         committed = worker.committed
-        worker.batch(crash.batch, crash.written)
-        worker.start(rewound(log, committed, crash.rewind))
+        batch = within_memory(log, committed, crash.batch)
+        worker.batch(batch, crash.written)
+        worker.start(rewound(log, committed, crash.rewind, batch))
     while worker.committed < len(log):
         worker.batch(16)
     return worker.outcome
 
 
-def rewound(log: list[Observation], offset: int, messages: int) -> int:
-    """Some messages before an offset, as far as the ledger's memory bears it."""
-    clocks = [message["at_ms"] for message in log[: offset + 1] if message["type"] == "clock"]
+def within_memory(log: list[Observation], offset: int, messages: int) -> int:
+    """As many messages of a batch as the ledger's memory bears: none stays uncommitted for ten minutes."""
+    while messages > 1 and log[offset : offset + 1]:
+        clocks = [
+            message["at_ms"] for message in log[offset : offset + messages] if message["type"] == "clock"
+        ]
+        if max(clocks, default=0) - log[offset]["at_ms"] < REWIND_CLOCK_MS:
+            break
+        messages -= 1
+    return messages
+
+
+def rewound(log: list[Observation], offset: int, messages: int, read: int = 1) -> int:
+    """Some messages before an offset, as far as the ledger's memory bears it that read some after it."""
+    clocks = [message["at_ms"] for message in log[: offset + read] if message["type"] == "clock"]
     latest_ms = max(clocks, default=0)
     first = max(0, offset - messages)
     while first < offset and log[first]["at_ms"] < latest_ms - REWIND_CLOCK_MS:

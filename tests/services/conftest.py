@@ -14,14 +14,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams.kafka import client_options
 from streams.settings import Settings, load_settings
 from streams.topics import RECORDS, create_topics, topics_of
-from tests.services.roles import Role
+from tests.services.browser import browser, make_site, open_page  # noqa: F401  # fixtures
+from tests.services.demotwin import demo  # noqa: F401
+from tests.services.roles import FAILED, Role
 from tests.services.stack.layout import FACTS_FILE
 
 SESSION_MS = 3_000
 """[ms] Short, so that a killed worker's partitions move soon; tests that need it longer say so."""
 
 ROLES = pytest.StashKey[list[Role]]()
-FAILED = pytest.StashKey[bool]()
 
 
 class StartRole(Protocol):

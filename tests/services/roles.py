@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from pydantic import SecretStr
 
 from streams.embedded.broker import free_port
@@ -22,6 +23,9 @@ READY_S = 60.0
 
 STOP_S = 10.0
 """[s] From SIGTERM to the end."""
+
+FAILED = pytest.StashKey[bool]()
+"""Whether a test failed: then what it made stays to be looked at."""
 
 
 class Role:

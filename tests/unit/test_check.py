@@ -8,7 +8,14 @@ from click.testing import CliRunner
 
 from streams.cli import main
 from streams.settings import load_settings
-from streams.tools.check import check_files, check_schemas, check_secrets, check_variables, without
+from streams.tools.check import (
+    check_access,
+    check_files,
+    check_schemas,
+    check_secrets,
+    check_variables,
+    without,
+)
 from streams.tools.findings import Findings
 
 
@@ -113,3 +120,37 @@ def test_exit_code_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.exit_code == 1
     assert "FAULT settings: TWIN_WEB_PORT" in outcome.output
     assert outcome.output.endswith("1 fault\n")
+
+
+def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
+    config = tmp_path / "twin.yaml"
+    config.write_text(
+        "access: {anonymous: [read], keys: [{name: a, sha256: '"
+        + "0" * 64
+        + "', scopes: [read], expires: 2020-01-01}]}"
+    )
+    found: list[Findings] = []
+    for settings in (
+        load_settings(web_host="0.0.0.0"),
+        load_settings(),
+        load_settings(web_host="0.0.0.0", config=config),
+    ):
+        found.append(Findings())
+        check_access(settings, found[-1])
+
+    assert [len(findings.faults) for findings in found] == [1, 0, 0]
+    assert "`twin key NAME` makes one" in found[0].faults[0]
+    assert found[1].lines == [("note", "access: nobody needs a key: `twin web` serves 127.0.0.1 alone")]
+    assert found[2].lines == [
+        ("note", "access: the key a expired at 2020-01-01"),
+        ("ok", "access: 1 key; without a key: read"),
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_told_of_once(tmp_path: Path) -> None:
+    settings, findings = load_settings(config=tmp_path / "nowhere.yaml"), Findings()
+
+    check_files(settings, findings)
+    check_access(settings, findings)
+
+    assert len(findings.faults) == 1

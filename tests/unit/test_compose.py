@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from streams.cli import main
+from streams.errors import SettingsError
 from streams.settings import Settings, load_settings
+from streams.web.access.address import check_address
+from streams.web.access.config import load_access
 
 CHECKOUT = Path(__file__).parents[2]
 ROLES = {"collect", "worker", "sink", "web"}
@@ -132,7 +136,7 @@ def test_history_is_the_bucket_that_influxdb_is_set_up_with(compose: dict[str, A
 
 
 def test_secrets_come_from_outside_or_not_at_all(compose: dict[str, Any]) -> None:
-    secret = re.compile(r"TOKEN|PASSWORD|SECRET")
+    secret = re.compile(r"TOKEN|PASSWORD|SECRET|API_KEY")
     values = [
         str(value)
         for service in compose["services"].values()
@@ -142,6 +146,37 @@ def test_secrets_come_from_outside_or_not_at_all(compose: dict[str, Any]) -> Non
 
     assert values
     assert all(re.fullmatch(r"\$\{\w+:\?[^}]+\}", value) for value in values)
+
+
+def test_who_is_reached_by_others_asks_for_a_key(
+    compose: dict[str, Any], dockerfile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = image_environment(dockerfile) | interpolated(compose["services"]["web"]["environment"])
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+
+    check_address(settings)
+
+    assert settings.web_host == "0.0.0.0"
+    assert not load_access(settings).is_open
+    with pytest.raises(SettingsError, match="twin key"):
+        check_address(settings.model_copy(update={"internal_api_key": None}))
+
+
+def test_every_secret_is_made(compose: dict[str, Any], tmp_path: Path) -> None:
+    needed = set(re.findall(r"\$\{(\w+):\?", (CHECKOUT / "docker-compose.yml").read_text()))
+    (tmp_path / ".env").write_text("INFLUXDB_PASSWORD=kept")
+
+    for _ in range(2):
+        subprocess.run(["make", "-s", "-f", str(CHECKOUT / "Makefile"), "secrets"], cwd=tmp_path, check=True)
+
+    lines = (tmp_path / ".env").read_text().split()
+    made = dict(line.split("=", 1) for line in lines)
+    assert len(lines) == len(made)
+    assert needed == set(made)
+    assert made["INFLUXDB_PASSWORD"] == "kept"
+    assert all(len(value) > 20 for name, value in made.items() if name != "INFLUXDB_PASSWORD")
 
 
 def test_health_is_checked(compose: dict[str, Any], dockerfile: str) -> None:

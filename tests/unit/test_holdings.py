@@ -9,8 +9,10 @@ import streams.replica.holdings
 from streams.domain.entity import OUTCOMES
 from streams.domain.keys import entity_key
 from streams.errors import InvalidMessageError
+from streams.replica.changes import Changes
 from streams.replica.held import read_held
 from streams.replica.holdings import Holdings
+from streams.replica.overlay import Overlay
 from streams.schemas import HEADER, AvroCodec, load_codec, load_schema
 from tests.factories import make_state
 
@@ -28,9 +30,9 @@ def version_of(holdings: Holdings, key: bytes = b"live/node/ws01") -> int:
 def test_the_first_fields_are_those_of_the_record() -> None:
     state = make_state()
 
-    held = read_held(load_codec("state").encode(state), 7)
+    held = read_held(load_codec("state").encode(state), 7, 41)
 
-    assert held[:-1] == (3, 12, 7, "up", state["seen_ms"], state["next_tick_ms"], state["tick_ms"], True)
+    assert held[:-1] == (3, 12, 7, "up", state["seen_ms"], state["next_tick_ms"], state["tick_ms"], True, 41)
     assert held.decode()["id"] == "ws01"
 
 
@@ -213,7 +215,68 @@ async def test_counts_are_summed_by_partition_and_source() -> None:
 
 def test_a_follower_that_was_dropped_is_forgotten() -> None:
     holdings = Holdings("live")
-    holdings.followers.add(streams.replica.holdings.Changes(holdings.view))
+    holdings.followers.add(Changes(holdings.view))
     gc.collect()
 
     assert len(holdings.followers) == 0
+
+
+def changed(holdings: Holdings, **since: int) -> list[tuple[int, bytes, bool]]:
+    offsets = {int(name[1:]): offset for name, offset in since.items()}
+    return [(offset, key, is_there) for _, offset, key, is_there in holdings.changed_since(offsets)]
+
+
+def test_what_changed_since_an_offset_is_told_with_removals() -> None:
+    holdings = Holdings("live")
+    value = load_codec("state").encode(make_state())
+    for offset, id in enumerate("abc"):
+        holdings.apply(f"live/node/{id}".encode(), value, 0, offset)
+    holdings.apply(b"live/node/a", None, 0, 3)
+    holdings.apply(b"live/node/never-held", None, 0, 4)
+    holdings.apply(b"live/_ledger/0", None, 0, 5)
+
+    assert changed(holdings, p0=2) == [
+        (2, b"live/node/c", True),
+        (3, b"live/node/a", False),
+        (4, b"live/node/never-held", False),
+    ]
+    assert changed(holdings, p0=5) == []
+    assert holdings.floor(0) == 0
+
+
+def test_forgotten_removals_raise_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams.replica.holdings, "REMEMBERED_REMOVALS", 2)
+    holdings = Holdings("live")
+
+    for offset in range(4):
+        holdings.apply(f"live/node/{offset}".encode(), None, 1, offset)
+
+    assert (holdings.floor(1), holdings.floor(0)) == (2, 0)
+    holdings.forget_partition(1)
+    assert (holdings.floor(1), holdings.beginnings, changed(holdings)) == (0, 1, [])
+
+
+def test_the_same_record_again_keeps_its_first_offset() -> None:
+    holdings = Holdings("live")
+    value = load_codec("state").encode(make_state())
+
+    holdings.apply(b"live/node/ws01", value, 0, 5)
+    holdings.apply(b"live/node/ws01", value, 0, 6)
+
+    assert holdings.shown[b"live/node/ws01"].offset == 5
+
+
+def test_what_an_overlay_lets_go_of_changed_when_it_did() -> None:
+    live = Holdings("live")
+    overlay = Overlay("live~w", live)
+    live.apply(b"live/node/ws01", load_codec("state").encode(make_state()), 0, 5)
+    overlay.apply(b"live~w/node/ws01", load_codec("state").encode(make_state(world="live~w")), 0, 6)
+    overlay.apply(b"live~w/node/ws01", None, 0, 7)
+
+    current = overlay.current(b"live~w/node/ws01")
+
+    assert current is not None
+    assert (current.offset, current.owner, current.key) == (7, live, b"live/node/ws01")
+    assert changed(overlay, p0=7) == [(7, b"live~w/node/ws01", True)]
+    assert overlay.keys() == [b"live~w/node/ws01"]
+    assert overlay.current(b"live~w/node/other") is None

@@ -75,6 +75,15 @@ def test_secrets_are_references() -> None:
     assert not any("TOKEN" in name or "PASSWORD" in name for name in config_data())
 
 
+def test_who_is_reached_by_others_asks_for_a_key() -> None:
+    (key,) = [one for one in container("web")["env"] if one["name"] == "TWIN_INTERNAL_API_KEY"]
+    secret = key["valueFrom"]["secretKeyRef"]
+
+    assert not secret.get("optional")
+    told = (FOLDER / "kustomization.yaml").read_text()
+    assert f"--from-literal={secret['key']}=" in told
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_probes_ask_for_health(role: str) -> None:
     assert container(role)["livenessProbe"]["httpGet"]["path"] == "/health/live"

@@ -37,7 +37,7 @@ class Reader:
             if self.error is not None:
                 raise self.error
             found = [
-                PastEntity("live", at_ms, 5_000, change_of("node", f"n{number}", 1), None)
+                PastEntity("live", at_ms, 5_000, change_of("node", f"n{number}", 1), None).pack()
                 for number in range(entities)
             ]
             return Past("live", at_ms, found, entities)

@@ -308,3 +308,11 @@ def test_the_short_way_to_json_gives_what_the_long_one_does(entity: PastEntity, 
         entity = entity._replace(tick=entity.tick._replace(qualities=[quality - 1] * len(entity.tick.values)))
 
     assert encode_past(entity) == encode_json(entity_view(entity.state()))
+
+
+@given(entities, st.integers(0, 3))
+def test_what_is_packed_is_what_was(entity: PastEntity, quality: int) -> None:
+    if quality and entity.tick is not None:
+        entity = entity._replace(tick=entity.tick._replace(qualities=[quality - 1] * len(entity.tick.values)))
+
+    assert repr(PastEntity.unpack(entity.pack())) == repr(entity)  # not ==, as there are NaNs

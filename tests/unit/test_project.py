@@ -176,4 +176,8 @@ def test_no_file_names_a_machine() -> None:
         CHECKOUT / name for name in ("README.md", "CHANGELOG.md", "Makefile", "Dockerfile", "pyproject.toml")
     ]
 
-    assert [str(path) for path in files if path.is_file() and places.search(path.read_text())] == []
+    assert [
+        str(path)
+        for path in files
+        if path.is_file() and path.suffix != ".png" and places.search(path.read_text())
+    ] == []

@@ -2,8 +2,9 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
+from streams.deadletters.readable import SHOWN_HEX
 from streams.schemas import load_codec
-from streams.tools.tap import SHOWN_HEX, describe
+from streams.tools.tap import describe
 from tests.factories import make_state
 
 

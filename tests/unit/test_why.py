@@ -360,3 +360,38 @@ def test_an_event_that_is_no_json_is_passed_over() -> None:
     trace.feed(9, broken)
 
     assert trace.closed == {}
+
+
+def partial(at_ms: int, tick_ms: int, **numbers: float) -> Observation:
+    """What partition 4 says of pool a, at a clock message of its own."""
+    message = new_observation("partial", at_ms)
+    message["source"], message["interval_ms"], message["scraped_at_ms"] = "twin", 20_000, at_ms
+    message["origin_topic"], message["origin_partition"] = "observation", 4
+    message["origin_offset"] = at_ms // 1_000
+    message["kinds"], message["ids"], message["attributes"] = ["nodepool"] * 2, ["b", "a"], [{}, {}]
+    message["names"], message["forms"] = list(numbers), [0] * len(numbers)
+    message["sizes"], message["metrics"] = [len(numbers)] * 2, [*range(len(numbers))] * 2
+    message["values"], message["times_ms"] = [*numbers.values()] * 2, [tick_ms, tick_ms]
+    return message
+
+
+def test_a_total_is_followed_from_partial_to_partial() -> None:
+    trace = new_trace(("nodepool", "a"), "power_watts")
+    power = {"nodes": 2.0, "nodes_with_power_watts": 2.0}
+    trace.feed(0, partial(START_MS + 6_000, START_MS, power_watts=3.0, **power))
+    trace.feed(1, partial(START_MS + 7_000, START_MS, power_watts=4.0, **power))
+    trace.feed(2, partial(START_MS + 12_000, START_MS + 5_000, power_watts=6.0, **power))
+    gone = partial(START_MS + 17_000, START_MS + 10_000, nodes=2.0)
+    closed = trace.closed[START_MS + 5_000]
+    winner = winner_of(trace, closed)
+    trace.feed(3, gone)
+    end = new_observation("partial_end", START_MS + 18_000)
+    end["origin_partition"], end["origin_offset"] = 4, 1 << 40
+
+    assert winner is not None
+    assert winner.found is not None
+    assert (winner.source, winner.found.value, closed.value) == ("twin", 6.0, 6.0)
+    assert winner.found.samples[0].origin[4:7] == ("observation", 4, (START_MS + 12_000) // 1_000)
+    assert trace.samples == {}
+    trace.feed(4, end)
+    assert trace.samples == {}

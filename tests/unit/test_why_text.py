@@ -18,7 +18,9 @@ from streams.domain.why.text import (
     say_rule,
     say_step,
 )
+from streams.domain.why.totals import say_total
 from streams.domain.why.trace import Candidate
+from streams.records import Aggregate
 
 TICK_MS = 1_751_552_585_000
 ORIGIN = Origin(3, 11, TICK_MS, "t:1", "scrape", 1, 5, "", False)
@@ -181,3 +183,27 @@ def test_what_a_fault_did() -> None:
 
 def test_how_often_a_source_is_asked() -> None:
     assert [every(0), every(2_500), every(10**12)] == ["on cue", "every 2.5 s", "until it is changed"]
+
+
+def test_a_total_says_of_how_many_nodes_it_is_and_who_said_what() -> None:
+    known = Aggregate(
+        names=["nodes", "power_watts", "nodes_with_power_watts"],
+        partitions=[4, 1, 2],
+        offsets=[70, 11, 12],
+        ticks_ms=[0, 0, 0],
+        values=[3.0, 20.5, 2.0, 1.0, 10.0, 1.0, 0.0, 0.0, 0.0],
+    )
+
+    assert say_total(known, "power_watts", 30.5, 1_751_552_585_000, "W") == (
+        "the twin's total, 30.5 W at 14:23:05.000, of 3 of 4 nodes: 10 W in partition 1 (clock at 11),"
+        " 20.5 W in partition 4 (clock at 70)"
+    )
+    assert say_total(known, "nodes_count", 4.0, 1_751_552_585_000, "1").endswith(
+        "of 4 of 4 nodes: 1 node(s) in partition 1 (clock at 11), 3 node(s) in partition 4 (clock at 70)"
+    )
+
+
+def test_a_total_of_no_node_names_no_partition() -> None:
+    known = Aggregate(names=["nodes"], partitions=[4], offsets=[70], ticks_ms=[0], values=[0.0])
+
+    assert say_total(known, "nodes_count", 0.0, 1_751_552_585_000, "1").endswith("of 0 of 0 nodes")

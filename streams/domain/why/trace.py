@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
+from streams.domain.aggregate import SOURCE
 from streams.domain.align import MAX_AHEAD_MS
 from streams.domain.entity import COUNTER, hold_ms
 from streams.domain.faults import Limits
@@ -132,13 +133,17 @@ class Trace:
         """What a message says of the entity; None when that is nothing."""
         if message["world"] != self.world:
             return None
-        if message["type"] == "values":
+        if message["type"] in ("values", "partial"):
             return _values_of(message, self._entity)
         return _event_of(message, self._entity) if message["type"] == "event" else message
 
     def _note_samples(self, entity: State, offset: int, message: Observation) -> None:
         """Note which samples of a message became heads, by the rules of `take_samples`."""
-        if message["type"] != "values" or entity["version"] != offset + 1:
+        if entity["version"] != offset + 1:
+            return
+        if message["type"] in ("partial", "partial_end"):
+            self._note_total(entity, offset, message)
+        if message["type"] != "values":
             return
         source = message["source"]
         place = entity["source_names"].index(source)
@@ -152,6 +157,20 @@ class Trace:
                 continue
             origin = origin_of_sample(self._number, offset, message)
             known.append(Sample(source, form, time_ms, value, hold, origin))
+
+    def _note_total(self, entity: State, offset: int, message: Observation) -> None:
+        """A total is stated anew at each partial, be it for the same time."""
+        place = entity["source_names"].index(SOURCE)
+        heads = list(zip(entity["head_names"], entity["head_sources"], strict=True))
+        if (self._metric, place) not in heads:
+            return
+        head = heads.index((self._metric, place))
+        time_ms, value = entity["head_times_ms"][head], entity["head_values"][head]
+        hold = hold_ms(entity["source_intervals_ms"][place], self._step_ms)
+        before = [one for one in self.samples.get(SOURCE, []) if one.time_ms < time_ms]
+        origin = origin_of_sample(self._number, offset, message)
+        total = Sample(SOURCE, entity["head_forms"][head], time_ms, value, hold, origin)
+        self.samples[SOURCE] = [*before, total]
 
     def _head_ms(self, entity: State, source: int) -> int:
         heads = list(zip(entity["head_names"], entity["head_sources"], strict=True))
@@ -216,8 +235,11 @@ def _values_of(message: Observation, entity: tuple[str, str]) -> Observation | N
     own: dict[str, Any] = dict(message)
     for name in ("kinds", "ids", "sizes", "attributes"):
         own[name] = own[name][place : place + 1]
-    for name in ("metrics", "values", "times_ms"):
+    for name in ("metrics", "values"):
         own[name] = own[name][start:stop]
+    # A partial has one tick for all that it says of an entity.
+    times = slice(place, place + 1) if message["type"] == "partial" else slice(start, stop)
+    own["times_ms"] = own["times_ms"][times]
     return cast(Observation, own)
 
 

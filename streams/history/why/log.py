@@ -21,7 +21,7 @@ from streams.schemas import load_codec
 FIRST_LOOK = 64
 """[1] Messages that are read first when going back; each further look reads four times as many."""
 
-TYPE_BYTES = 16
+TYPE_BYTES = 17
 """[B] Within which the type of an observation stands: it is the first field."""
 
 
@@ -163,7 +163,9 @@ def _about(value: bytes | None, subject: Subject) -> Observation | None:
     if not value:
         return None
     # Strings stand in Avro as they are: to look for one is far cheaper than to decode the message.
-    if b"values" in value[:TYPE_BYTES] and subject.id.encode() not in value:
+    kind = value[:TYPE_BYTES]
+    names_all = b"values" in kind or (b"partial" in kind and b"partial_end" not in kind)
+    if names_all and subject.id.encode() not in value:
         return None
     if subject.log_world != "live" and subject.log_world.encode() not in value:
         return None

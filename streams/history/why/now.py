@@ -1,10 +1,12 @@
 """Why an entity shows its newest value: its record, and the observation of the sample."""
 
+from streams.domain.aggregate import SOURCE
 from streams.domain.catalogue import Catalogue
 from streams.domain.entity import COUNTER, MEASURED, QUALITIES
 from streams.domain.newest import head_value, is_behind, newest_heads, shown_values
 from streams.domain.why.faults import steps_of
 from streams.domain.why.text import every, number, say_head, seconds
+from streams.domain.why.totals import say_total
 from streams.history.why.answer import Known, Why, gone
 from streams.history.why.log import newest_samples
 from streams.history.why.look import LogLook
@@ -45,10 +47,14 @@ async def explain_newest(log: LogLook, catalogue: Catalogue, known: Known, why: 
 async def _explain_head(log: LogLook, state: State, head: int, why: Why) -> None:
     form, time_ms = state["head_forms"][head], state["head_times_ms"][head]
     why.base = head_value(state, head)
+    source = state["source_names"][state["head_sources"][head]]
+    if source == SOURCE and state["aggregate"] is not None:
+        why.rule = say_total(state["aggregate"], why.subject.metric, why.base, time_ms, why.unit)
+        return
     why.samples = await newest_samples(
         log,
         why.subject,
-        state["source_names"][state["head_sources"][head]],
+        source,
         (state["head_values"][head], time_ms),
         2 if form == COUNTER else 1,
         state["version"],

@@ -7,6 +7,7 @@ writer that waits go before the readers that come after it: many readers would o
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,13 +34,18 @@ def read_file(path: Path, wait_s: float | None = None) -> Iterator[duckdb.DuckDB
 
     Raises:
         duckdb.Error: no gap came within `wait_s`, or there is no such file.
+        BlockingIOError: a writer, or another read of this process, took longer than `wait_s`.
     """
     deadline_s = time.monotonic() + (READ_WAIT_S if wait_s is None else wait_s)
-    connection = _until(deadline_s, lambda: _in_turn(path))
-    try:
-        yield connection
-    finally:
-        connection.close()
+    with _instance(path, deadline_s) as instance:
+        _until(deadline_s, lambda: _attach(instance, path))
+        try:
+            with instance.cursor() as connection:
+                connection.execute("USE history")
+                yield connection
+        finally:
+            # Not by the connection that was given away: somebody may be interrupting that one.
+            instance.execute("DETACH history")
 
 
 @contextmanager
@@ -68,7 +74,34 @@ def _turn_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.turn")
 
 
-def _in_turn(path: Path) -> duckdb.DuckDBPyConnection:
+class _Reads:
+    """What the reads of this process share."""
+
+    lock = threading.Lock()
+    instance: duckdb.DuckDBPyConnection | None = None
+
+
+@contextmanager
+def _instance(path: Path, deadline_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB without a file, for one read at a time.
+
+    The system's locks are those of a process: a second read that closed the file would let go of the first
+    one's lock, too.
+    """
+    if not _Reads.lock.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
+        raise BlockingIOError("another read of this process takes too long")
+    try:
+        if _Reads.instance is None:
+            # What has no room in memory goes where it would go if the file itself were the database.
+            _Reads.instance = duckdb.connect(config={"temp_directory": f"{path}.tmp"})
+            # A bar is for a person who waits at this very process.
+            _Reads.instance.execute("SET enable_progress_bar = false")
+        yield _Reads.instance
+    finally:
+        _Reads.lock.release()
+
+
+def _attach(instance: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Open the file unless a writer has it or waits for it."""
     turn = None
     # There is none before the first write; and who may only read the folder does without.
@@ -77,10 +110,8 @@ def _in_turn(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         if turn is not None:
             fcntl.flock(turn, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        connection = duckdb.connect(str(path), read_only=True)
-        # A bar is for a person who waits at this very process.
-        connection.execute("SET enable_progress_bar = false")
-        return connection
+        quoted = str(path).replace("'", "''")
+        instance.execute(f"ATTACH '{quoted}' AS history (READ_ONLY)")
     finally:
         if turn is not None:
             os.close(turn)
@@ -92,7 +123,7 @@ def _until(deadline_s: float, attempt: Callable[[], T]) -> T:
     while True:
         try:
             return attempt()
-        except (BlockingIOError, duckdb.IOException, duckdb.ConnectionException) as error:
+        except (BlockingIOError, duckdb.Error) as error:
             if not _is_taken(error) or time.monotonic() > deadline_s:
                 raise
             time.sleep(pause_s)
@@ -103,4 +134,4 @@ def _is_taken(error: Exception) -> bool:
     if isinstance(error, BlockingIOError):
         return True
     # The second is said when it is this very process that has it open in the other way.
-    return any(text in str(error) for text in ("set lock on file", "different configuration"))
+    return any(text in str(error) for text in ("set lock on file", "Unique file handle conflict"))

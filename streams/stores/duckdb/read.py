@@ -59,14 +59,19 @@ FROM found GROUP BY kind, id, metric, at_ms
 """
 
 NEWEST_TICKS = """
-WITH newest AS MATERIALIZED (
-    SELECT kind, id, max(tick_ms) AS tick_ms FROM closed_tick WHERE {rows} GROUP BY kind, id
+WITH newest AS (
+    SELECT kind, id, max(tick_ms) AS tick_ms,
+        arg_max({{'nodepool': nodepool, 'simulated': simulated, 'complete': complete, 'shape': shape,
+            'numbers': numbers, 'qualities': qualities}}, tick_ms) AS tick
+    FROM closed_tick WHERE {rows} GROUP BY kind, id
 )
-SELECT kind, id, nodepool, simulated, tick_ms, complete, metrics, numbers, qualities
-FROM closed_tick JOIN newest USING (kind, id, tick_ms) JOIN shape ON number = shape
-WHERE {rows} AND tick_ms >= (SELECT min(tick_ms) FROM newest)
-ORDER BY kind, id
+SELECT kind, id, tick.nodepool, tick.simulated, tick_ms, tick.complete, tick.shape, tick.numbers,
+    tick.qualities
+FROM newest ORDER BY kind, id
 """
+"""In one go over the rows; to look for the newest first, and for its values then, takes 1.5 to 3 times it."""
+
+SHAPES = "SELECT number, metrics FROM shape"
 
 CHANGES = """
 SELECT kind, id, nodepool, simulated, at_ms, status, reason, attributes, removed
@@ -103,8 +108,18 @@ class DuckReader:
     async def read_ticks(self, selection: Selection) -> list[PastTick]:
         """As `Store.read_ticks`."""
         query = Query(selection)
-        rows = await self._ask(NEWEST_TICKS.format(rows=query.rows("tick_ms")), query.values)
-        return [PastTick(*row)._replace(qualities=[int(digit) for digit in row[-1]]) for row in rows]
+        text = NEWEST_TICKS.format(rows=query.rows("tick_ms"))
+
+        def work(connection: duckdb.DuckDBPyConnection) -> list[PastTick]:
+            # Ticks of one shape share its names: what is made of them, and sent, is the smaller for it.
+            shapes = dict(connection.execute(SHAPES).fetchall())
+            rows = connection.execute(text, query.values).fetchall()
+            return [
+                PastTick(*row)._replace(names=shapes[row[6]], qualities=[int(digit) for digit in row[-1]])
+                for row in rows
+            ]
+
+        return await self.ask(work)
 
     async def read_changes(self, selection: Selection, *, newest: bool) -> list[PastChange]:
         """As `Store.read_changes`."""

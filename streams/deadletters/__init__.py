@@ -1,0 +1,1 @@
+"""What is in the topic `deadletter`: read the newest first, looked into, and sent again."""

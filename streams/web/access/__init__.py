@@ -1,0 +1,1 @@
+"""Who may do what: authentication, scopes, limits and the audit log of the web role."""

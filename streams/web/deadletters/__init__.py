@@ -1,0 +1,1 @@
+"""Dead letters over HTTP: listed, looked into, sent again."""

@@ -1,0 +1,1 @@
+"""Webhooks: what changes in a world is posted to who subscribed."""

@@ -1,0 +1,1 @@
+"""How the pipeline does: topics, lag, sources, asked of Kafka while somebody looks."""

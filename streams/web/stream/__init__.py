@@ -1,0 +1,1 @@
+"""Streams of what is in a world and how it changes."""
