@@ -23,6 +23,9 @@ AT_ONCE = 50
 TAIL = 64
 """[B] Kept of what came, as a number may come in two parts."""
 
+SETTLE_S = 5.0
+"""[s] After all snapshots, until what changed while they were given is told, too."""
+
 MAX_BEGIN_S = 120.0
 """[s] For all to have their snapshot."""
 
@@ -91,6 +94,7 @@ async def follow(port: int, seconds: float, paths: list[str]) -> dict[str, objec
     async with asyncio.timeout(MAX_BEGIN_S):
         await all_live.wait()
     begin_s = loop.time() - begun_s
+    await asyncio.sleep(SETTLE_S)
     print("live", flush=True)  # noqa: T201  # whoever started this waits for it
     del delays[:]
     before = resource.getrusage(resource.RUSAGE_SELF)

@@ -17,6 +17,7 @@ from yarl import URL
 
 from streams.collect.target import Caps
 from streams.config import misspelt, place_of, read_sections
+from streams.domain.aggregate import SOURCE
 from streams.errors import SettingsError
 from streams.rulebook import RuleBook, load_rulebook
 from streams.settings import Settings
@@ -73,6 +74,8 @@ class SourceConfig(BaseModel):
             raise ValueError("give pack or packs, not both")
         if self.name and len(self.packs) > 1:
             raise ValueError("each pack is a source of its own, and name can name only one: list them apart")
+        if self.name == SOURCE:
+            raise ValueError(f"name: {SOURCE!r} is the twin itself; give another name")
         if self.timeout_s and self.interval_s and self.timeout_s > self.interval_s:
             raise ValueError("timeout_s is longer than interval_s")
         return self

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import fsum
 from struct import Struct
 
-from streams.domain.entity import NAN, hold_ms
+from streams.domain.entity import HISTORY, NAN, hold_ms
 from streams.records import State
 
 SOURCE = "twin"
@@ -16,6 +16,9 @@ SOURCE = "twin"
 
 CLUSTER = "cluster"
 """Id of the entity (of this kind) for all nodes of live: the one that the rule packs name."""
+
+KINDS = ("nodepool", CLUSTER)
+"""Kinds of the entities that have totals."""
 
 PRIORITY = 1_000
 """[1] Whoever measures one of the totals goes before the twin."""
@@ -66,6 +69,11 @@ _PLACES = {name: place for place, name in enumerate(MEASURED, start=1)}
 _NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _ALIVE = STATUSES[:2]
 _NOTHING = (0.0, *(NAN for _ in MEASURED))
+
+
+def is_total(name: str, source: str) -> bool:
+    """Whether a value of a pool is a total of the twin; of the past nobody says whose a value was."""
+    return source == SOURCE or (source == HISTORY and name in TOTALS)
 
 
 def row_of(entity: State, step_ms: int) -> bytes:

@@ -17,9 +17,6 @@ from streams.domain.align import begin_head, fill_head
 from streams.domain.entity import GAUGE, STATE, add_source, hold_ms, keep_heads
 from streams.records import Aggregate, Observation, State
 
-KINDS = ("nodepool", "cluster")
-"""Kinds of entities that have partials."""
-
 FOREVER_MS = 10**12
 """[ms] Interval of the totals of what has no node left: nothing is to come."""
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from streams.domain.aggregate import SOURCE, TOTALS
-from streams.domain.aggregate_record import KINDS
+from streams.domain.aggregate import KINDS, is_total
 from streams.domain.decice_fields import Fields
 from streams.domain.decice_job import job_of
-from streams.domain.entity import HISTORY
 from streams.domain.jsontext import read_dict, read_json
 
 T = TypeVar("T")
@@ -250,12 +248,8 @@ def _labels(attributes: Mapping[str, str]) -> Item | None:
 
 
 def _measured_by_others(metrics: Mapping[str, Any]) -> Item:
-    """Without what the twin adds up, which no DECICE document has; of the past nobody says who it was."""
-    return {
-        name: metric
-        for name, metric in metrics.items()
-        if metric.get("source") != SOURCE and (metric.get("source") != HISTORY or name not in TOTALS)
-    }
+    """Without what the twin adds up, which no DECICE document has."""
+    return {name: metric for name, metric in metrics.items() if not is_total(name, metric.get("source", ""))}
 
 
 def _within(place: str, value: float) -> float | int | None:

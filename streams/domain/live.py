@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Protocol
 
-from streams.domain.aggregate import SOURCE
-from streams.domain.aggregate_record import KINDS, end_partial, is_empty, restate, take_partial
+from streams.domain.aggregate import KINDS, SOURCE
+from streams.domain.aggregate_record import end_partial, is_empty, restate, take_partial
 from streams.domain.aggregate_sender import NODES, Sender
 from streams.domain.entity import NEVER, is_newer_origin, new_entity
 from streams.domain.keys import entity_key

@@ -1,5 +1,6 @@
 """What must hold of an observation before it is applied."""
 
+from streams.domain.aggregate import SOURCE
 from streams.errors import InvalidMessageError
 from streams.records import Observation
 
@@ -44,9 +45,11 @@ def origin_of(message: Observation) -> str:
 
 
 def check_observation(message: Observation) -> None:
-    """Raise InvalidMessageError when the type is unknown or the arrays do not fit together."""
+    """Raise InvalidMessageError: type unknown, arrays that do not fit together, values of source `twin`."""
     if message["type"] not in TYPES:
         raise InvalidMessageError("type", f"type: {message['type']!r} is not one of {', '.join(TYPES)}")
+    if message["type"] == "values" and message["world"] == "live" and message["source"] == SOURCE:
+        raise InvalidMessageError("source", f"source: {SOURCE!r} is the twin itself; give another name")
     if message["type"] not in ("values", "partial"):
         return
     entities, samples = len(message["kinds"]), len(message["values"])

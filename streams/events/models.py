@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from streams.domain.aggregate import SOURCE
 from streams.events.faults import AnyFault
 from streams.events.shapes import MAX_WORLD_ENTITIES, Body, Finite, Kind, Name, TimeMs
 
@@ -129,7 +130,7 @@ class StopFault(Body):
 
 
 class Import(Body):
-    """A part of a snapshot that was posted: a scrape that nobody made."""
+    """A part of a snapshot that was posted: a scrape that nobody made; no source may be called `twin`."""
 
     source: Name
     pack: Name
@@ -140,6 +141,13 @@ class Import(Body):
     values: list[float]
     times_ms: list[TimeMs] = Field([])
     dropped: dict[str, int] = Field({})
+
+    @field_validator("source")
+    @classmethod
+    def _is_not_the_twin(cls, value: str) -> str:
+        if value == SOURCE:
+            raise ValueError(f"{SOURCE!r} is the twin itself; give another name")
+        return value
 
 
 class Event(BaseModel):

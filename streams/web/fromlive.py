@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from streams.domain import aggregate
 from streams.domain.catalogue import Catalogue, Metric
 from streams.domain.keys import split_key
 from streams.domain.stamp import ALIVE, make_stamp
@@ -13,6 +14,7 @@ from streams.encoding import encode_json
 from streams.errors import InvalidMessageError
 from streams.events import InvalidEventError
 from streams.events.models import MAX_SET, AnyEvent, EntitySet, SetEntities, WorldCreate
+from streams.records import State
 from streams.replica.held import Held
 from streams.replica.view import WorldView
 
@@ -92,6 +94,12 @@ def _entity(live: WorldView, key: bytes, held: Held, catalogue: Catalogue) -> di
         return None
     _, kind, id = split_key(key.decode())
     aligned = zip(state["aligned_names"], state["aligned_values"], strict=True)
+    totals: set[str] = set()
+    if kind in aggregate.KINDS:
+        # What the twin adds up over live's nodes would stay as it is while the world's nodes change.
+        totals = set(state["aligned_names"]) - _measured(state)
+        if state["source_names"] == [aggregate.SOURCE]:
+            return None
     return {
         "kind": kind,
         "id": id,
@@ -105,9 +113,15 @@ def _entity(live: WorldView, key: bytes, held: Held, catalogue: Catalogue) -> di
         "metrics": {
             name: within(value, catalogue[name])
             for name, value in aligned
-            if name in catalogue and state["status"] in ALIVE
+            if name in catalogue and state["status"] in ALIVE and name not in totals
         },
     }
+
+
+def _measured(state: State) -> set[str]:
+    """Metrics that another source than the twin gives."""
+    heads = zip(state["head_names"], state["head_sources"], strict=True)
+    return {name for name, source in heads if not aggregate.is_total(name, state["source_names"][source])}
 
 
 def within(value: float, metric: Metric) -> float:

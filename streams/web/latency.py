@@ -27,7 +27,7 @@ class LatencyQuery(MomentQuery):
     """Parameters of GET /latency."""
 
     devices: str = Field(
-        description="Names or ids, with commas between", examples=["cam1"], min_length=1, max_length=20_000
+        description="Names or ids, with commas between", examples=["cam1"], min_length=1, max_length=5_000
     )
     max_ms: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="[ms] Nodes with more, or without a way, are left out"

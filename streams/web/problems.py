@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -77,7 +78,10 @@ def add_problem_handlers(app: FastAPI) -> None:
         if error.status_code == 404:
             detail = f"there is nothing at {request.url.path}: /docs lists what there is"
         name = "too-large" if error.status_code == 413 else phrase.lower().replace(" ", "-")
-        problem = ProblemError(error.status_code, name, detail, headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(app, request.url.path)) or headers.get("Allow", "")
+        problem = ProblemError(error.status_code, name, detail, headers=headers)
         return problem_response(problem, request.url.path)
 
     @app.exception_handler(Exception)
@@ -93,6 +97,19 @@ def problem_response(error: ProblemError, path: str) -> JSONResponse:
         status_code=error.status,
         headers=dict(error.headers or {}),
         media_type=MEDIA_TYPE,
+    )
+
+
+def _allowed(app: FastAPI, path: str) -> list[str]:
+    """The methods that a path has: a route knows its own alone."""
+    places = (path, path.rstrip("/") + "/")  # DECICE's routes stand in the document with their slash
+    return sorted(
+        {
+            method.upper()
+            for place, operations in app.openapi()["paths"].items()
+            if any(compile_path(place)[0].match(one) for one in places)
+            for method in operations
+        }
     )
 
 

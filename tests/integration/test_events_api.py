@@ -14,6 +14,7 @@ import streams.web.resolving
 from streams.domain.keys import event_partition
 from streams.events import check_resolved, read_event
 from streams.events.models import AnyEvent
+from streams.records import State
 from streams.rulebook import load_rulebook
 from streams.settings import Settings
 from streams.topics import topics_of
@@ -330,6 +331,43 @@ async def test_a_world_that_begins_as_live_gets_its_entities(
     assert by_id["ws01"].metrics == {"cpu_usage_percent": 30.9, "mem_total_bytes": 270_000_000_000.0}
     assert by_id["ws02"].metrics == {}
     assert by_id["ws03"].metrics["cpu_usage_percent"] == 100.0
+
+
+async def test_totals_of_live_are_not_set_in_a_world_that_begins_as_live(
+    client: Client, writer: StateWriter, topic: list[ConsumerRecord]
+) -> None:
+    def summed(*sources: str, **fields: Any) -> State:
+        """Each source gives one metric, the twin a number of nodes."""
+        names, count = ["nodes_count", "power_watts"][: len(sources)], len(sources)
+        lists = {
+            "aligned_names": names,
+            "aligned_values": [2.0, 30.0][:count],
+            "aligned_qualities": [0] * count,
+            "head_names": names,
+            "head_sources": list(range(count)),
+            "head_values": [2.0, 30.0][:count],
+            "source_names": list(sources),
+            "targets": [f"{name} " for name in sources],
+            "source_counts": [0] * 5 * count,
+        }
+        same = {"head_forms": 0, "head_times_ms": NOW_MS, "head_rates": 0.0, "head_sums": 0.0}
+        same |= {"source_priorities": 10, "source_intervals_ms": 5_000, "source_good_ms": NOW_MS}
+        same |= {"source_failures": 0}
+        return make_state(
+            attributes={}, **lists, **{name: [one] * count for name, one in same.items()}, **fields
+        )
+
+    await writer.put(
+        summed("twin", "meter", kind="cluster", id="cluster"), summed("twin", kind="nodepool", id="1")
+    )
+    await eventually(client, "/twin/v1/state", lambda a: len(a.json["entities"]) >= 5)
+
+    await post(client, event("world.create", "w2", {"owner": "ada", "base": "live"}))
+
+    given: Any = (await sent(topic, 2))[1].body
+    assert {(one.kind, one.id): one.metrics for one in given.entities if one.kind != "node"} == {
+        ("cluster", "cluster"): {"power_watts": 30.0}
+    }
 
 
 async def test_what_the_creation_says_of_time_counts(client: Client, topic: list[ConsumerRecord]) -> None:

@@ -276,7 +276,7 @@ async def test_who_comes_when_all_places_are_taken_hears_when_to_come_again(
         pools.append(HistoryPool(*args))  # type: ignore[arg-type]
         return pools[-1]
 
-    monkeypatch.setattr("streams.web.app.HistoryPool", remember)
+    monkeypatch.setattr("streams.web.parts.HistoryPool", remember)
     async with serving(settings_of(f"duckdb://{file}")) as client:
         [pool] = pools
         tasks = [asyncio.create_task(pool.run(slow, tmp_path / "go")) for _ in range(QUEUE + 2)]

@@ -454,6 +454,8 @@ def shown_record(record: Record) -> dict[str, Any]:
         "complete": complete,
         "aligned": aligned,
         "attributes": record.attributes,
+        "features": {},
+        "features": {},
         "hidden": record.hidden,
         "faults": record.faults,
         "metrics": record.metrics,

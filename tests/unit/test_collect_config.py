@@ -246,3 +246,9 @@ sources:
     assert "geheim" not in shown
     assert "dXNlcjpnZWhlaW0x" not in shown
     assert shown == "a *** b *** [31m *** *** ***"
+
+
+def test_no_source_has_the_name_of_the_twin(tmp_path: Path) -> None:
+    faults = faults_of(tmp_path, "sources: [{kind: host, name: twin}]")
+
+    assert "is the twin itself" in faults[0]

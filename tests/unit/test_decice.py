@@ -377,3 +377,20 @@ def test_cluster_info_has_the_fields_of_the_wrapper_and_other_clusters_apart() -
         "clusters": {"hpc": {"jobs_running": 3.0}},
         "twin": {"tick_ms": NOW_MS},
     }
+
+
+@pytest.mark.parametrize("source", ["twin", "history"])
+def test_what_the_twin_adds_up_is_in_no_document(source: str) -> None:
+    late = NOW_MS + 60_000
+    totals: Item = {
+        name: {"value": 2.0, "observed_at_ms": late, "quality": "measured", "source": source}
+        for name in ("nodes_count", "power_watts")
+    }
+    cluster = view("cluster", "cluster", metrics={"pod_count": 7})
+    pool = view("nodepool", "1")
+    without = document(cluster, pool, view(attributes={"nodepool": "1"}))
+    cluster["metrics"] |= totals
+    pool["metrics"] |= totals
+
+    assert document(cluster, pool, view(attributes={"nodepool": "1"})) == without
+    assert without["cluster_info"]["pod_count"] == 7

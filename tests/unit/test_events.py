@@ -261,3 +261,8 @@ def test_types_and_kinds_that_errors_name_are_those_of_the_schema() -> None:
 
     assert sorted(schema["discriminator"]["mapping"]) == sorted(TYPES)
     assert tuple(kinds) == FAULT_KINDS
+
+
+def test_nobody_but_the_twin_is_its_source_and_tells_partials(catalogue: Catalogue) -> None:
+    assert "is the twin itself" in faults_of(document("import", source="twin"), catalogue)[0][1]
+    assert faults_of({**document("import"), "type": "partial"}, catalogue)[0][0] == "type"

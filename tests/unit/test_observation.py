@@ -33,6 +33,7 @@ def test_an_observation_of_nothing_passes() -> None:
     [
         ({"type": "rumour"}, "type", "'rumour' is not one of values, failure, clock"),
         ({"ids": []}, "arrays", "ids: 0 where 1 must be"),
+        ({"source": "twin"}, "source", "'twin' is the twin itself"),
         (
             {"kinds": ["node"] * 2, "ids": ["ws01"] * 2, "sizes": [1, 1], "attributes": [{}, {}]},
             "arrays",

@@ -33,6 +33,7 @@ KIND = st.sampled_from(["node", "node", "device"])
 IDS = st.sampled_from(["a", "b", "é/1"])
 STATUSES = ("up", "down", "removed", "removed")
 CHANGES = st.lists(st.tuples(WORLD, KIND, IDS, st.sampled_from(STATUSES)), max_size=4)
+BURST = st.lists(st.tuples(WORLD, KIND, IDS, st.sampled_from(STATUSES)), min_size=4, max_size=10)
 RARELY = st.integers(0, 5).map(lambda number: number == 5)
 FILTERS: tuple[dict[str, Any], ...] = (
     {"where": "status=up"},
@@ -235,10 +236,12 @@ class Streams(RuleBasedStateMachine):
     @rule(process=st.integers(0, 1), then=st.booleans())
     def tick(self, process: int, then: bool) -> None:
         self.processes[process].tick()
-        if then:
-            for model in self.models:
-                while model.process is self.processes[process] and model.take():
+        for model in self.models:
+            if then and model.process is self.processes[process] and model.client is not None:
+                while model.take():
                     pass
+                if model.is_live:
+                    self.check(model)
 
     @precondition(lambda self: len(self.models) < 4)
     @rule(process=st.integers(0, 1), wanted=st.sampled_from(FILTERS), is_row=st.booleans())
@@ -260,8 +263,9 @@ class Streams(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        count=st.integers(0, 4),
-        changes=CHANGES,
+        count=st.integers(1, 3),
+        changes=BURST,
+        later=CHANGES,
         process=st.integers(0, 1),
         is_fresh=st.booleans(),
     )
@@ -270,15 +274,24 @@ class Streams(RuleBasedStateMachine):
         data: st.DataObject,
         count: int,
         changes: list[tuple[str, str, str, str]],
+        later: list[tuple[str, str, str, str]],
         process: int,
         is_fresh: bool,
     ) -> None:
-        """Somebody goes after some messages, and comes back, perhaps to a process that began anew since."""
+        """Somebody who is up to date goes after some messages of what changed, and comes back, perhaps to a
+        process that began anew since."""
         model = data.draw(st.sampled_from(self.models))
-        for _ in range(count):
-            model.take()
+        if model.client is None:
+            model.connect(self.processes[process])
+        for batch in ([], changes):
+            self.append_all(batch)
+            assert model.process is not None
+            self.read(self.processes.index(model.process), len(self.log))
+            model.process.tick()
+            for _ in range(count if batch else 100):
+                model.take()
         model.disconnect()
-        self.append_all(changes)
+        self.append_all(later)
         if is_fresh:
             self.restart(process)
         self.catch_up(self.processes[process], Place.read(model.id))
@@ -359,4 +372,4 @@ class OverlayStreams(Streams):
 
 TestStreams = Streams.TestCase
 TestOverlayStreams = OverlayStreams.TestCase
-TestStreams.settings = TestOverlayStreams.settings = settings(max_examples=200, stateful_step_count=40)
+TestStreams.settings = TestOverlayStreams.settings = settings(max_examples=100, stateful_step_count=40)

@@ -137,15 +137,13 @@ class Client:
         self.place, self._number = tick.end, tick.number
 
     def _catch_up(self, tick: Tick) -> Iterator[Chunk]:
-        since = self.place
-        if since is None or not self._world.can_tell(since):
-            since = None
-            self._is_live, self._has_snapshot, self._plans = False, True, 0
-            size = b"%d" % len(self._group.matched)
-            data = b'{"stamp":%b,"entities":%b}' % (self._group.stamp(), size)
-            yield self.shape.event(b"snapshot", RESTART, data), 1
+        since = self.place if self.place is not None and self._world.can_tell(self.place) else None
         first = self._plans % max(1, len(tick.end.offsets))
         told, is_short = self._group.plan(since, tick, first)
+        if since is None:
+            self._is_live, self._has_snapshot, self._plans = False, True, 0
+            data = b'{"stamp":%b,"entities":%d}' % (self._group.stamp(), len(self._group.matched))
+            yield self.shape.event(b"snapshot", RESTART, data), 1
         id_of: Callable[[Item], bytes] = _restart
         start = RESTART
         if since is not None and (self._is_live or not self._has_snapshot):
