@@ -455,7 +455,6 @@ def shown_record(record: Record) -> dict[str, Any]:
         "aligned": aligned,
         "attributes": record.attributes,
         "features": {},
-        "features": {},
         "hidden": record.hidden,
         "faults": record.faults,
         "metrics": record.metrics,
