@@ -9,6 +9,7 @@ from typing import IO, get_args
 import click
 
 from streams.collect.config import rulebook_of
+from streams.domain.aggregate import SOURCE
 from streams.domain.appendix_a import document_of as appendix_a_of
 from streams.domain.decice import Item, document_of, lay_out, part_of
 from streams.domain.decice_fields import Fields
@@ -76,8 +77,9 @@ def import_document(
 ) -> None:
     """Send a document's values as import events of its time; - is standard input."""
     name = source or DEFAULT_SOURCES[form]
-    if not SOURCE_PATTERN.fullmatch(name):
-        raise click.BadParameter(f"{name!r} must match {SOURCE_PATTERN.pattern}", param_hint="--source")
+    if not SOURCE_PATTERN.fullmatch(name) or name == SOURCE:
+        reason = f"{name!r} must match {SOURCE_PATTERN.pattern}, and be another name than {SOURCE!r}"
+        raise click.BadParameter(reason, param_hint="--source")
     now_ms = int(time.time() * 1000)
     try:
         _, _, bodies = read_import(file.read(), form, Source(name, simulated, mem_unit), now_ms)

@@ -8,8 +8,9 @@ from typing import Annotated
 from weakref import WeakValueDictionary
 
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from streams.domain.aggregate import SOURCE
 from streams.domain.imports import some_entities
 from streams.errors import InvalidMessageError
 from streams.events.models import Import, Imported
@@ -37,7 +38,18 @@ LOOK_S = 0.01
 SOURCE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of sources."""
 
-SourceName = Annotated[str, Field(pattern=f"^{SOURCE_PATTERN.pattern}$")]
+
+def _not_the_twin(name: str) -> str:
+    if name == SOURCE:
+        raise ValueError(f"{SOURCE!r} is the twin itself: give another name")
+    return name
+
+
+SourceName = Annotated[
+    str,
+    Field(pattern=f"^{SOURCE_PATTERN.pattern}$", json_schema_extra={"not": {"const": SOURCE}}),
+    AfterValidator(_not_the_twin),
+]
 
 
 class ImportQuery(BaseModel):

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -275,6 +276,13 @@ async def test_sources_are_apart_and_the_interval_is_the_gap_between_their_snaps
         ("emulator", 130_000, 30_000, True),
         ("emulator", 131_000, 5_000, True),
     ]
+
+
+@pytest.mark.parametrize("source", ["twin", "a b", "~"])
+async def test_a_name_that_no_source_may_have_is_refused(client: Client, source: str) -> None:
+    refused = await post(client, f"/api/v2/model_core?source={quote(source)}", {})
+
+    assert (refused.status, refused.json["field"]) == (422, "source")
 
 
 @pytest.mark.parametrize("nodes", [10, 5_000])

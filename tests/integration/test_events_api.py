@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -439,7 +440,7 @@ async def test_events_are_described_in_the_api_and_by_a_schema(client: Client) -
     assert openapi == again
     assert "Event.NodeDown" in openapi["components"]["schemas"]
     text = json.dumps(openapi)
-    for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
+    for name in {re.split('["/]', part)[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in openapi["components"]["schemas"]
     assert client.schemas["event"]["discriminator"]["propertyName"] == "type"
 

@@ -113,7 +113,8 @@ async def test_an_overlay_differs_from_live_where_a_fault_is(settings: Settings)
 
         async def ids() -> list[str]:
             found = await views(settings, "live")
-            return sorted(view["id"] for view in found.values()) if len(found) == 4 else []
+            nodes = sorted(view["id"] for view in found.values() if view["kind"] == "node")
+            return nodes if len(nodes) == 4 else []
 
         nodes = await until(ids, 60, "four live nodes", every_s=0.3)
         await told(
