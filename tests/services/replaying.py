@@ -97,7 +97,7 @@ def counted_samples(log: list[Message]) -> Counter[str]:
 
 
 def recorded_samples(states: dict[str, State]) -> Counter[str]:
-    """Samples by source as the records say, whatever became of them; removed entities are in the ledgers."""
+    """Samples by source as the records say, whatever became of them, those of removed entities too."""
     counts: Counter[str] = Counter()
     for state in states.values():
         for place, source in enumerate(state["source_names"]):

@@ -173,7 +173,7 @@ async def _applied(settings: Settings, samples: int) -> bool:
             if message.value is not None:
                 message.decoded("state")
             messages.append(message)
-    return recorded_samples(newest_states(messages)) == {"prom": samples}
+    return recorded_samples(newest_states(messages)) == Counter(prom=samples)
 
 
 async def _assert_balanced(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -70,7 +71,7 @@ async def test_ten_kills_lose_no_scrape(make_settings: MakeSettings, role: Start
 
     result = await assert_equal_to_replay(settings)
     assert len(entities(result.states)) == 500
-    assert recorded_samples(result.states) == {"prom": samples}
+    assert recorded_samples(result.states) == Counter(prom=samples)
     assert counted_samples(await read_topic(settings, "observation")) == {"prom": samples}
 
 
