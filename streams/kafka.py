@@ -1,13 +1,15 @@
 """How every client of ours reaches Kafka: addresses, security, and waiting for it at start."""
 
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.helpers import create_ssl_context
 
-from streams.errors import SettingsError
+from streams.errors import SettingsError, TwinError
 from streams.settings import Settings
 
 REQUEST_TIMEOUT_MS = 30_000
@@ -40,6 +42,31 @@ def client_options(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_sasl_username
         options["sasl_plain_password"] = password.get_secret_value() if password else ""
     return options
+
+
+@asynccontextmanager
+async def or_stopped(
+    stop: Callable[[], Awaitable[None]], away: Callable[[KafkaError], Exception]
+) -> AsyncIterator[None]:
+    """A client is started within: whatever comes of it but success stops it again.
+
+    Args:
+        stop: stops the client.
+        away: what is raised for an error of Kafka's, from it.
+    """
+    try:
+        yield
+    except KafkaError as error:
+        await stop()
+        raise away(error) from error
+    except BaseException:
+        await stop()
+        raise
+
+
+def kafka_away(error: KafkaError) -> TwinError:
+    """What people are told where a command cannot reach Kafka."""
+    return TwinError(f"Kafka does not answer: {error!r}; try `twin check`")
 
 
 async def check_access(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from streams.deadletters.letter import Letter, UnknownLetterError, parse_place, read_letter
 from streams.deadletters.wanted import Wanted
 from streams.errors import TwinError
-from streams.kafka import client_options
+from streams.kafka import client_options, or_stopped
 from streams.offsets import true_end_offsets
 from streams.settings import Settings
 from streams.topics import topics_of
@@ -89,15 +89,9 @@ class LetterBox:
             auto_offset_reset="none",
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        try:
+        async with or_stopped(self._close, _away):
             await self._consumer.start()
             await self._open()
-        except KafkaError as error:
-            await self._close()
-            raise _away(error) from error
-        except BaseException:
-            await self._close()
-            raise
         return self
 
     async def __aexit__(

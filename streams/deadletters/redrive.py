@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from streams.deadletters.letter import REDRIVEN, Letter, UnknownLetterError, parse_place, why_not
 from streams.errors import TwinError
-from streams.kafka import client_options
+from streams.kafka import client_options, or_stopped
 from streams.settings import Settings
 from streams.topics import Topics
 
@@ -78,14 +78,8 @@ class Redriver:
         )
 
     async def __aenter__(self) -> Self:
-        try:
+        async with or_stopped(self._close, _away):
             await self._producer.start()
-        except KafkaError as error:
-            await self._close()
-            raise TwinError(f"Kafka does not answer ({error!r}): look at TWIN_KAFKA_*") from error
-        except BaseException:
-            await self._close()
-            raise
         return self
 
     async def __aexit__(
@@ -145,3 +139,7 @@ def _origin(letter: Letter | UnknownLetterError) -> tuple[str, int, int, int]:
     if isinstance(letter, UnknownLetterError):
         return "", *parse_place(letter.place), -1
     return letter.topic, letter.origin_partition, letter.origin_offset, letter.offset
+
+
+def _away(error: KafkaError) -> TwinError:
+    return TwinError(f"Kafka does not answer ({error!r}): look at TWIN_KAFKA_*")

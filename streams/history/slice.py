@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from streams.domain.entity import NEVER
 from streams.errors import TwinError
-from streams.kafka import client_options
+from streams.kafka import client_options, kafka_away, or_stopped
 from streams.offsets import true_end_offsets
 from streams.settings import Settings
 from streams.topics import topics_of
@@ -70,15 +70,9 @@ class TopicSlice:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        try:
+        async with or_stopped(self._consumer.stop, kafka_away):
             await self._consumer.start()
             await self._open()
-        except KafkaError as error:
-            await self._consumer.stop()
-            raise TwinError(f"Kafka does not answer: {error!r}; try `twin check`") from error
-        except BaseException:
-            await self._consumer.stop()
-            raise
         return self
 
     async def __aexit__(

@@ -5,6 +5,9 @@ from typing import Any
 
 from nicegui import ui
 
+EVENTS = "/twin/v1/events"
+"""Path that scenario events are posted to."""
+
 TIMEOUT_S = 15.0
 """[s] For an answer."""
 

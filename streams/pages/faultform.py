@@ -5,10 +5,8 @@ from typing import Any
 from nicegui import ui
 
 from streams.events.faults import FAULT_KINDS
-from streams.pages.asking import post
+from streams.pages.asking import EVENTS, post
 from streams.pages.shell import View
-
-EVENTS = "/twin/v1/events"
 
 HAS_METRICS = frozenset(
     {

@@ -6,9 +6,10 @@ from nicegui import ui
 
 from streams.encoding import encode_json
 from streams.pages.asking import post
-from streams.pages.pipelinerows import letter_rows, moment_text
+from streams.pages.pipelinerows import letter_rows
 from streams.pages.shell import View
 from streams.pages.tables import show_rows, table
+from streams.pages.units import moment_words
 from streams.web.deadletters.models import LettersQuery
 from streams.web.deadletters.routes import desk_of
 from streams.web.problems import ProblemError
@@ -235,7 +236,7 @@ def _show_letter(letter: Document) -> None:
     ui.label(f"{letter['reason']} · {key}").classes("twin-h2")
     ui.label(letter["error"]).classes("pipe-error")
     facts = (
-        ("refused", f"{moment_text(letter['at_ms'])} by {letter['stage'] or 'nobody that is known'}"),
+        ("refused", f"{moment_words(letter['at_ms'])} UTC by {letter['stage'] or 'nobody that is known'}"),
         ("from", f"{letter['topic']}, partition {letter['origin_partition']} at {letter['origin_offset']}"),
         ("key", letter["key"] or "none"),
         ("bytes", f"{letter['bytes']:,}" + (", cut" if letter["cut"] else "")),

@@ -1,11 +1,10 @@
 """What the API says of the pipeline, as rows of tables; numbers as people read them."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from streams.domain.entity import OUTCOMES
-from streams.pages.units import ABSENT, age_text, number_text, value_text
+from streams.pages.units import ABSENT, age_text, moment_words, number_text, value_text
 
 SHOWN_SOURCES = 200
 """[1] Targets in the page; those in trouble come first, and a filter finds the rest."""
@@ -136,7 +135,7 @@ def letter_rows(letters: Iterable[Mapping[str, Any]]) -> list[Row]:
     return [
         {
             "key": f"{letter['partition']}:{letter['offset']}",
-            "at": moment_text(letter["at_ms"]).removesuffix(" UTC"),
+            "at": moment_words(letter["at_ms"]),
             "stage": letter["stage"] or "?",
             "reason": letter["reason"] + (f" ({letter['redriven']}× again)" if letter["redriven"] else ""),
             "from": f"{letter['topic']} {letter['origin_partition']}:{letter['origin_offset']}",
@@ -169,8 +168,3 @@ def kafka_line(kafka: Mapping[str, Any]) -> tuple[str, str]:
     if kafka["looked_ms"] is None:
         return f"{kafka['fault']}; it has not answered since this page asks", "down"
     return f"{kafka['fault']}; what is shown of it is {age} old", "down"
-
-
-def moment_text(at_ms: int) -> str:
-    """A moment in UTC, to the second."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -10,9 +10,10 @@ import nicegui
 from fastapi import FastAPI, Request
 from nicegui import ui
 
+from streams.domain.commands import is_overlay
 from streams.pages.timebar import time_bar
 from streams.replica.view import WorldView
-from streams.replica.worlds import LIVE, OVERLAY
+from streams.replica.worlds import LIVE
 from streams.web.access.principal import Principal, principal_of
 from streams.web.live import LiveTwin
 from streams.web.moment import view_at
@@ -77,9 +78,7 @@ class View:
 
     def set_params(self, **changes: str | None) -> None:
         """Change the URL in the browser without loading the page again."""
-        self.params = {
-            name: value for name, value in (self.params | changes).items() if value is not None and value
-        }
+        self.params = {name: value for name, value in (self.params | changes).items() if value}
         ui.run_javascript(f"history.replaceState(history.state, '', {_changed(changes)})")
 
     async def entities(self) -> WorldView:
@@ -117,7 +116,7 @@ def frame(request: Request, title: str, *, timed: bool = True) -> Iterator[View]
     view = View(request)
     ui.page_title(f"{title} · {view.world} · DECICE twin")
     dark = ui.dark_mode(_dark_choice(request))
-    kind = "live" if view.world == LIVE else "overlay" if view.world.startswith(OVERLAY) else "isolated"
+    kind = "live" if view.world == LIVE else "overlay" if is_overlay(view.world) else "isolated"
     ui.query("body").classes(f"world-{kind}" + (" past" if view.at else ""))
     with ui.header().classes("twin-header"):
         with ui.link(target=view.href("/")).classes("twin-brand"):

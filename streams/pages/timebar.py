@@ -1,11 +1,11 @@
 """The moment that a page looks at: now, or one that is chosen with a slider, or played."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from streams.domain.times import parse_moment
+from streams.domain.times import moment_text, parse_moment
+from streams.pages.units import moment_words
 from streams.web.moment import world_now_ms
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class _TimeBar:
         ui.query("body").classes(remove="past") if at_ms is None else ui.query("body").classes("past")
         self._since.set_visibility(at_ms is not None)
         if at_ms is not None:
-            self._since.props(f'href="{self._view.href("/changes", at=None, **{"from": _iso(at_ms)})}"')
+            since = self._view.href("/changes", at=None, **{"from": moment_text(at_ms)})
+            self._since.props(f'href="{since}"')
 
     async def _slid(self) -> None:
         await self._go(self._chosen_ms())
@@ -107,7 +108,7 @@ class _TimeBar:
 
     async def _go(self, at_ms: int | None) -> None:
         self._show(at_ms)
-        await self._view.go_to(None if at_ms is None else _iso(at_ms))
+        await self._view.go_to(None if at_ms is None else moment_text(at_ms))
 
     def _toggle(self) -> None:
         if self._timer.active:
@@ -135,11 +136,5 @@ class _TimeBar:
         await self._go(next_ms)
 
 
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _text(at_ms: int | None) -> str:
-    if at_ms is None:
-        return "now"
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "now" if at_ms is None else f"{moment_words(at_ms)} UTC"

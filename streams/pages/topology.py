@@ -1,12 +1,12 @@
 """Pools, nodes, devices and links as a graph, with what each pool and the whole can still give."""
 
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import Request
 from nicegui import ui
 
 from streams.pages.graph import STATUS_COLOURS, Pool, Topology, chart, gather
+from streams.pages.links import entity_path
 from streams.pages.records import records_of
 from streams.pages.shell import View, frame
 from streams.pages.units import ABSENT, number_text, value_text
@@ -102,7 +102,7 @@ class _Topology:
             self._open(kind, id)
 
     def _open(self, kind: str, id: str) -> None:
-        ui.navigate.to(self._view.href(f"/entity/{quote(kind, safe='')}/{quote(id, safe='')}"))
+        ui.navigate.to(self._view.href(entity_path(kind, id)))
 
 
 def _cards(topology: Topology) -> None:

@@ -1,5 +1,6 @@
 """Numbers as people read them: with their unit, thousands apart, never more digits than they are worth."""
 
+from datetime import UTC, datetime
 from math import isfinite
 
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -48,3 +49,8 @@ def age_text(age_ms: float | None) -> str:
         if seconds < length * (60 if name == "min" else 24 if name == "h" else 10**9):
             return f"{seconds / length:.0f} {name}"
     return ABSENT
+
+
+def moment_words(at_ms: float) -> str:
+    """[ms since the epoch] as 2026-11-24 03:12:00, in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

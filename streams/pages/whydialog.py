@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable
 from html import escape
 from typing import Any
-from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -72,10 +71,9 @@ class WhyDialog:
         ui.html(why_html(why), sanitize=False)
         with ui.expansion("In words, as twin why says it").classes("ent-expansion").props("dense"):
             ui.label("\n".join(why["text"])).classes("twin-mono")
-        query = {"metric": why["metric"], "world": self._view.world, "at": self._view.at}
         path = entity_path(self._kind, self._id).removeprefix("/entity/")
-        query_text = urlencode({name: value for name, value in query.items() if value})
-        ui.link("as JSON", f"/twin/v1/entities/{path}/why?{query_text}").classes("twin-link-plain")
+        asked = self._view.href(f"/twin/v1/entities/{path}/why", metric=why["metric"])
+        ui.link("as JSON", asked).classes("twin-link-plain")
 
 
 def why_html(why: dict[str, Any]) -> str:

@@ -2,22 +2,20 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 from nicegui import ui
 
-from streams.pages.asking import post
+from streams.pages.asking import EVENTS, post
 from streams.pages.faultform import FaultForm
+from streams.pages.links import badge
 from streams.pages.shell import View, frame
-from streams.pages.units import ABSENT, age_text
+from streams.pages.units import ABSENT, age_text, moment_words
 from streams.web.problems import ProblemError
 from streams.web.worlds import describe_worlds
 
 REFRESH_S = 2.0
 """[s] Between looks at the worlds."""
-
-EVENTS = "/twin/v1/events"
 
 COLUMNS = (
     ("name", "World", "left"),
@@ -109,13 +107,13 @@ class _Worlds:
         with ui.row().classes("items-center full-width"):
             ui.label(name).classes("twin-big")
             if world["simulated"]:
-                ui.html('<span class="twin-badge badge-simulated">simulated</span>', sanitize=False)
+                ui.html(badge("simulated", "badge-simulated"), sanitize=False)
         with ui.row().classes("items-center"):
-            ui.link("Table", f"/?{urlencode({'world': name})}").classes("twin-link-plain")
-            ui.link("Topology", f"/topology?{urlencode({'world': name})}").classes("twin-link-plain")
+            ui.link("Table", self._view.href("/", world=name, at=None)).classes("twin-link-plain")
+            ui.link("Topology", self._view.href("/topology", world=name, at=None)).classes("twin-link-plain")
             if name != "live":
-                query = urlencode({"world": name, "other": "live"})
-                ui.link("Compare with live", f"/changes?{query}").classes("twin-link-plain")
+                compared = self._view.href("/changes", world=name, at=None, other="live")
+                ui.link("Compare with live", compared).classes("twin-link-plain")
         if name == "live":
             ui.label("Faults are laid on overlays and isolated worlds; live is what is measured.").classes(
                 "twin-muted"
@@ -244,6 +242,4 @@ def _row(world: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moment(at_ms: float | None) -> str:
-    if at_ms is None:
-        return ABSENT
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return ABSENT if at_ms is None else moment_words(at_ms)

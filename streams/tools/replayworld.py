@@ -14,7 +14,7 @@ from streams.domain.replay import BASE
 from streams.errors import TwinError
 from streams.events.models import EVENT
 from streams.events.sender import EventSender
-from streams.kafka import client_options
+from streams.kafka import client_options, kafka_away, or_stopped
 from streams.records import Observation
 from streams.replica.replica import TwinReplica
 from streams.schemas import load_codec
@@ -71,16 +71,10 @@ class ReplayWorld:
 
     async def __aenter__(self) -> Self:
         await self._twin.start()
-        try:
+        async with or_stopped(self._twin.stop, kafka_away):
             await self._create()
             self._producer = AIOKafkaProducer(**client_options(self._settings), acks="all", linger_ms=5)
             await self._producer.start()
-        except KafkaError as error:
-            await self._twin.stop()
-            raise TwinError(f"Kafka does not answer: {error!r}; try `twin check`") from error
-        except BaseException:
-            await self._twin.stop()
-            raise
         return self
 
     async def __aexit__(

@@ -15,7 +15,15 @@ from streams.web.filters import make_filter
 from streams.web.models import Model, Quality, SnapshotStamp, Status
 from streams.web.moment import view_at
 from streams.web.openapi import ETAG
-from streams.web.state import ERRORS, StateQuery, answer_snapshot, has_tag, not_modified, wanted_keys
+from streams.web.state import (
+    ERRORS,
+    MomentQuery,
+    TextQuery,
+    answer_snapshot,
+    has_tag,
+    not_modified,
+    wanted_keys,
+)
 
 router = APIRouter(
     prefix="/twin/v1", tags=["twin"], responses=ERRORS, dependencies=[Depends(require("read"))]
@@ -55,15 +63,8 @@ class RowsAnswer(Model):
     rows: list[Row]
 
 
-class RowsQuery(StateQuery):
-    """Filters of GET /rows; all that are given must match."""
-
-    q: str = Field(
-        "",
-        description="Contained in id, kind, status, an attribute's value or a fault; case does not matter",
-        examples=["rack 4"],
-        max_length=200,
-    )
+class RowsQuery(TextQuery, MomentQuery):
+    """Parameters of GET /rows."""
 
 
 @router.get("/rows", response_model=RowsAnswer, summary="Snapshot as rows of a table", openapi_extra=ETAG)

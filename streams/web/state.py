@@ -60,8 +60,8 @@ class MomentQuery(WorldQuery):
     )
 
 
-class StateQuery(MomentQuery):
-    """Filters of GET /state; all that are given must match."""
+class FilterQuery(BaseModel):
+    """Filters of entities; all that are given must match."""
 
     kind: list[str] = Field([], description="One of these kinds", examples=[["node"]], max_length=20)
     id: list[str] = Field([], description="One of these ids", examples=[["ws01"]], max_length=1_000)
@@ -70,6 +70,21 @@ class StateQuery(MomentQuery):
         description="Terms with spaces between, operators = != > >= < <= ~ (contains)",
         examples=["status!=up cpu_usage_percent>80"],
         max_length=2_000,
+    )
+
+
+class StateQuery(FilterQuery, MomentQuery):
+    """Parameters of GET /state."""
+
+
+class TextQuery(FilterQuery):
+    """Filters, with free text."""
+
+    q: str = Field(
+        "",
+        description="Contained in id, kind, status, an attribute's value or a fault; case does not matter",
+        examples=["rack 4"],
+        max_length=200,
     )
 
 
@@ -145,7 +160,7 @@ def unknown_kind(kind: str, field: str, known: Iterable[str]) -> ProblemError:
     return ProblemError(404, "unknown-kind", detail, field=field, near=near_names(kind, kinds))
 
 
-def wanted_keys(view: WorldView, query: StateQuery) -> list[tuple[str, str]] | None:
+def wanted_keys(view: WorldView, query: FilterQuery) -> list[tuple[str, str]] | None:
     """Kind and id of all that can match; None: everything can.
 
     Raises:

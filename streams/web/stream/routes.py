@@ -15,7 +15,7 @@ from streams.web.access.require import check_scope, require
 from streams.web.filters import Filter, make_filter
 from streams.web.live import world_view
 from streams.web.problems import ProblemError, invalid, invalid_parameters, problem_response
-from streams.web.state import ERRORS, WorldQuery, check_kind
+from streams.web.state import ERRORS, TextQuery, WorldQuery, check_kind
 from streams.web.stream.desk import StreamDesk
 from streams.web.stream.shape import Shape
 from streams.web.stream.transport import send_events, send_messages
@@ -28,23 +28,9 @@ router = APIRouter(prefix="/twin/v1", tags=["twin"], responses=ERRORS)
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class StreamQuery(WorldQuery):
-    """What is wanted of a world; all filters that are given must match."""
+class StreamQuery(TextQuery, WorldQuery):
+    """Parameters of a stream."""
 
-    kind: list[str] = Field([], description="One of these kinds", examples=[["node"]], max_length=20)
-    id: list[str] = Field([], description="One of these ids", examples=[["ws01"]], max_length=1_000)
-    where: str = Field(
-        "",
-        description="Terms with spaces between, operators = != > >= < <= ~ (contains)",
-        examples=["status!=up cpu_usage_percent>80"],
-        max_length=2_000,
-    )
-    q: str = Field(
-        "",
-        description="Contained in id, kind, status, an attribute's value or a fault; case does not matter",
-        examples=["rack 4"],
-        max_length=200,
-    )
     fields: list[Name] = Field(
         [],
         description="Of entities only these values, by names as in where",
