@@ -21,7 +21,7 @@ from streams.pages.whydialog import WhyDialog
 from streams.replica.faults import entity_faults
 from streams.replica.held import Held
 from streams.replica.view import WorldView
-from streams.web.moment import step_of, world_now_ms
+from streams.web.moment import world_now_ms
 from streams.web.problems import ProblemError
 
 REFRESH_S = 1.0
@@ -84,7 +84,7 @@ class EntityPage:
         if found is not None and found[1] is not self._held:
             self._held, self._entity = found[1], entities.full(kind, id)
         self._head.set_content(self._head_html(is_there=found is not None, now_ms=now_ms))
-        self._values.show(self._entity, view.catalogue, now_ms, step_of(view.request, view.world))
+        self._values.show(self._entity, view.catalogue, now_ms)
         faults = entity_faults(entities.holdings, kind, id) if view.at is None else []
         self._timeline.show_faults(self._entity, faults, now_ms)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from math import cos, pi, sin, sqrt
 from typing import Any
 
+from streams.domain.aggregate import SOURCE
+from streams.pages.totals import Totals
 from streams.pages.units import value_text
 
 STATUS_COLOURS = {"up": "#2fa866", "degraded": "#d9930d", "down": "#d8433d", "unknown": "#8896a1"}
@@ -74,14 +76,23 @@ class Topology:
         return self.pools.setdefault(id, Pool(id))
 
 
-def gather(entities: Iterable[Mapping[str, Any]]) -> Topology:
-    """The topology that entity records (JSON) tell of."""
+def gather(entities: Iterable[Mapping[str, Any]], totals: Totals | None = None) -> Topology:
+    """The topology that entity records (JSON) tell of.
+
+    Args:
+        totals: stand for those of the records, which are another world's; what is measured goes before them.
+    """
     found = Topology()
+    if totals is not None:
+        found.whole |= totals.whole
+        for id, values in totals.pools.items():
+            found.pool(id).values |= values
     for entity in entities:
         kind, attributes = entity["kind"], entity["attributes"]
         if kind == "nodepool":
             pool = found.pool(entity["id"])
-            pool.status, pool.values = entity["status"], values_of(entity)
+            pool.status = entity["status"]
+            pool.values |= _values(entity, is_measured=totals is not None)
         elif kind in ("node", "device"):
             found.pool(attributes.get("nodepool", NO_POOL)).members.append(_member(entity))
         elif kind == "link":
@@ -92,17 +103,21 @@ def gather(entities: Iterable[Mapping[str, Any]]) -> Topology:
                     attributes.get("nodepool_a", start),
                     attributes.get("nodepool_b", end),
                     entity["status"],
-                    values_of(entity).get("network_delay_ms"),
+                    _values(entity).get("network_delay_ms"),
                 )
             )
         elif kind == "cluster":
-            found.whole |= values_of(entity)
+            found.whole |= _values(entity, is_measured=totals is not None)
     return found
 
 
-def values_of(entity: Mapping[str, Any]) -> dict[str, float]:
-    """The newest value of each metric of an entity record."""
-    return {name: metric["value"] for name, metric in entity["metrics"].items()}
+def _values(entity: Mapping[str, Any], *, is_measured: bool = False) -> dict[str, float]:
+    """The newest value of each metric of an entity record; `is_measured`: without the twin's totals."""
+    return {
+        name: metric["value"]
+        for name, metric in entity["metrics"].items()
+        if not (is_measured and metric["source"] == SOURCE)
+    }
 
 
 def chart(topology: Topology) -> dict[str, Any]:
@@ -136,7 +151,7 @@ def chart(topology: Topology) -> dict[str, Any]:
 
 
 def _member(entity: Mapping[str, Any]) -> Member:
-    values = values_of(entity)
+    values = _values(entity)
     parts = [f"{entity['kind']} {entity['id']}: {entity['status']}"]
     if entity["status_reason"]:
         parts.append(entity["status_reason"])

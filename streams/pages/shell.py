@@ -59,6 +59,7 @@ class View:
         self.params: dict[str, str] = dict(request.query_params)
         self.world = self.params.get("world") or LIVE
         self._on_moment: list[OnMoment] = []
+        self._links: list[tuple[ui.link, str]] = []
 
     @property
     def at(self) -> str | None:
@@ -76,9 +77,17 @@ class View:
         query = urlencode({name: value for name, value in kept.items() if value})
         return f"{path}?{query}" if query else path
 
+    def link(self, path: str) -> ui.link:
+        """A link to another page, which goes on to follow the moment that is chosen."""
+        link = ui.link(target=self.href(path))
+        self._links.append((link, path))
+        return link
+
     def set_params(self, **changes: str | None) -> None:
         """Change the URL in the browser without loading the page again."""
         self.params = {name: value for name, value in (self.params | changes).items() if value}
+        for link, path in self._links:
+            link.props(f'href="{self.href(path)}"')
         ui.run_javascript(f"history.replaceState(history.state, '', {_changed(changes)})")
 
     async def entities(self) -> WorldView:
@@ -119,14 +128,12 @@ def frame(request: Request, title: str, *, timed: bool = True) -> Iterator[View]
     kind = "live" if view.world == LIVE else "overlay" if is_overlay(view.world) else "isolated"
     ui.query("body").classes(f"world-{kind}" + (" past" if view.at else ""))
     with ui.header().classes("twin-header"):
-        with ui.link(target=view.href("/")).classes("twin-brand"):
+        with view.link("/").classes("twin-brand"):
             ui.image(f"{STATIC}/favicon.svg").classes("twin-logo")
             ui.label("DECICE twin")
         with ui.row().classes("twin-nav").props('role="navigation"'):
             for name, path, icon in PAGES:
-                with ui.link(target=view.href(path)).classes(
-                    "twin-link" + (" here" if name == title else "")
-                ):
+                with view.link(path).classes("twin-link" + (" here" if name == title else "")):
                     ui.icon(icon)
                     ui.label(name)
             with ui.link(target="/docs").classes("twin-link"):

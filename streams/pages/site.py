@@ -7,8 +7,9 @@ import nicegui
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from nicegui import ui
+from starlette.requests import Request
 from starlette.routing import Match, Mount
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from streams.pages import changes, entity, pipeline, table, topology, worlds  # noqa: F401  # importing a page adds it
 from streams.pages.shell import STATIC, THEME_FILES
@@ -18,6 +19,9 @@ GZIP_LEVEL = 4
 
 RECONNECT_S = 10.0
 """[s] A browser that lost its connection finds its page again."""
+
+NO_RESPONSE = "No response returned."
+"""What Starlette's middleware, which NiceGUI is behind, says of a page that was cancelled."""
 
 
 def add_pages(app: FastAPI) -> None:
@@ -54,3 +58,11 @@ class _Pages(Mount):
         if "path" in scope and scope["path"].split("/")[1] in self._api:
             return Match.NONE, {}
         return super().matches(scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As a mount's; a browser that leaves while its page is made is no error."""
+        try:
+            await super().handle(scope, receive, send)
+        except RuntimeError as error:
+            if str(error) != NO_RESPONSE or not await Request(scope, receive).is_disconnected():
+                raise

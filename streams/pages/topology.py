@@ -9,7 +9,9 @@ from streams.pages.graph import STATUS_COLOURS, Pool, Topology, chart, gather
 from streams.pages.links import entity_path
 from streams.pages.records import records_of
 from streams.pages.shell import View, frame
+from streams.pages.totals import totals_in
 from streams.pages.units import ABSENT, number_text, value_text
+from streams.replica.worlds import LIVE
 from streams.web.problems import ProblemError
 
 KINDS = frozenset({"cluster", "nodepool", "node", "device", "link"})
@@ -80,7 +82,8 @@ class _Topology:
     async def refresh(self) -> None:
         """Draw the world as it is at the moment that is looked at."""
         try:
-            topology = gather(await records_of(self._view, KINDS))
+            totals = None if self._view.world == LIVE else await totals_in(self._view)
+            topology = gather(await records_of(self._view, KINDS), totals)
         except ProblemError as error:
             ui.notify(str(error), type="warning")
             return

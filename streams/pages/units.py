@@ -51,6 +51,19 @@ def age_text(age_ms: float | None) -> str:
     return ABSENT
 
 
+def age_class(age_ms: float, interval_ms: int) -> str:
+    """The CSS class of an age, by the rule of the table's `freshness` (static/livegrid/formats.js).
+
+    Args:
+        interval_ms: [ms] of its source; 0: it is read on cue only, and no age is too old.
+    """
+    if interval_ms <= 0:
+        return ""
+    if age_ms <= 2 * interval_ms:
+        return "age-fresh"
+    return "age-late" if age_ms <= 5 * interval_ms else "age-stale"
+
+
 def moment_words(at_ms: float) -> str:
     """[ms since the epoch] as 2026-11-24 03:12:00, in UTC."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

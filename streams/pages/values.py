@@ -7,8 +7,7 @@ from nicegui import events, ui
 
 from streams.domain.catalogue import Catalogue
 from streams.domain.times import moment_text
-from streams.pages.ages import age_class
-from streams.pages.units import ABSENT, age_text, value_text
+from streams.pages.units import ABSENT, age_class, age_text, value_text
 
 COMPUTED = "computed"
 """Stands for the source of a feature."""
@@ -49,31 +48,26 @@ MARKS = {"interpolated": "~", "held": "="}
 """What stands beside an aligned value that was not measured at its tick."""
 
 
-def value_rows(
-    entity: Mapping[str, Any], catalogue: Catalogue, now_ms: int, step_ms: int
-) -> list[dict[str, Any]]:
+def value_rows(entity: Mapping[str, Any], catalogue: Catalogue, now_ms: int) -> list[dict[str, Any]]:
     """One row for each metric and feature, in the order of the catalogue.
 
     Args:
         entity: full record as JSON.
         now_ms: [ms since the epoch] by the time of its world, or the moment that is looked at.
-        step_ms: [ms] distance of ticks.
     """
     order = {name: place for place, name in enumerate(catalogue)}
     names = sorted(
         entity["metrics"].keys() | entity["aligned"]["values"].keys(),
         key=lambda name: (order.get(name, len(order)), name),
     )
-    rows = [_row(entity, catalogue, name, now_ms, step_ms) for name in names]
+    rows = [_row(entity, catalogue, name, now_ms) for name in names]
     return rows + [
         _empty(name) | {"value": value_text(value, ""), "source": COMPUTED}
         for name, value in sorted(entity["features"].items())
     ]
 
 
-def _row(
-    entity: Mapping[str, Any], catalogue: Catalogue, name: str, now_ms: int, step_ms: int
-) -> dict[str, Any]:
+def _row(entity: Mapping[str, Any], catalogue: Catalogue, name: str, now_ms: int) -> dict[str, Any]:
     metric, aligned = entity["metrics"].get(name), entity["aligned"]
     known = catalogue.get(name)
     unit = known.unit if known else ""
@@ -85,7 +79,7 @@ def _row(
             "value": value_text(metric["value"], unit),
             "age": age_text(age_ms),
             "age_ms": age_ms,
-            "age_class": age_class(age_ms, interval_ms, step_ms),
+            "age_class": age_class(age_ms, interval_ms),
             "observed": f"observed at {moment_text(metric['observed_at_ms'])}"
             + (f", expected every {age_text(interval_ms)}" if interval_ms else ""),
             "quality": metric["quality"],
@@ -144,9 +138,9 @@ class ValuesPanel:
             self._hint = ui.label("Choose a row to see why it has its value.").classes("twin-muted ent-hint")
         self._ask_why = ask_why
 
-    def show(self, entity: Mapping[str, Any], catalogue: Catalogue, now_ms: int, step_ms: int) -> None:
+    def show(self, entity: Mapping[str, Any], catalogue: Catalogue, now_ms: int) -> None:
         """Bring the table up to date; what did not change stays as it is in the browser."""
-        rows = value_rows(entity, catalogue, now_ms, step_ms)
+        rows = value_rows(entity, catalogue, now_ms)
         if rows != self._table.rows:
             self._table.rows = rows
         self._hint.set_visibility(bool(rows))

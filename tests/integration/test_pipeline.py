@@ -15,7 +15,7 @@ from tests.factories import NOW_MS, make_state
 from tests.services.roles import Role
 from tests.statewriter import StateWriter
 from tests.waiting import until
-from tests.webclient import Answer, eventually, ready, serving
+from tests.webclient import Answer, Client, eventually, ready, serving
 
 
 def scrape(place: int = 0, **overrides: Any) -> bytes:
@@ -46,6 +46,15 @@ async def send(settings: Settings, record: str, *values: bytes, partition: int =
         await producer.stop()
 
 
+async def looked(client: Client) -> Answer:
+    """What Kafka says: the first question waits a few seconds for it, a busy machine may take longer."""
+
+    def has_answered(answer: Answer) -> bool:
+        return answer.json["kafka"]["fault"] is None
+
+    return await eventually(client, "/twin/v1/pipeline", has_answered, schema="pipeline")
+
+
 def topic(answer: Answer, record: str) -> Any:
     return next(each for each in answer.json["topics"] if each["record"] == record)
 
@@ -53,10 +62,9 @@ def topic(answer: Answer, record: str) -> Any:
 async def test_a_twin_with_nothing_in_it_is_told_as_such(settings: Settings) -> None:
     async with serving(settings) as client:
         await ready(client)
-        answer = await client.get("/twin/v1/pipeline", "pipeline")
+        answer = await looked(client)
         sources = await client.get("/twin/v1/sources", "sources")
 
-    assert answer.json["kafka"]["fault"] is None
     assert topic(answer, "scrape")["records"] == 0
     assert [group["lag"] for group in answer.json["groups"]] == [0, 0]
     assert answer.json["replica"]["lag"] == 0
@@ -70,7 +78,7 @@ async def test_lag_is_what_no_group_has_read(settings: Settings) -> None:
     await send(settings, "tick", b"no tick", partition=1)
 
     async with serving(settings) as client:
-        answer = await client.get("/twin/v1/pipeline", "pipeline")
+        answer = await looked(client)
 
     worker, sink = answer.json["groups"]
     assert (worker["lag"], worker["has_committed"], sink["lag"]) == (2, False, 1)
@@ -100,7 +108,7 @@ async def test_a_look_names_what_is_missing(settings: Settings) -> None:
     other = settings.model_copy(update={"topic_prefix": "nobodys"})
 
     async with serving(other) as client:
-        answer = await client.get("/twin/v1/pipeline", "pipeline")
+        answer = await looked(client)
 
     assert [each["exists"] for each in answer.json["topics"]] == [False] * 6
     assert answer.json["state_fault"]
@@ -190,13 +198,12 @@ async def test_when_kafka_goes_its_last_words_are_told_with_their_age(tmp_path: 
         await send(settings, "event", b"x")
         async with serving(settings) as client:
             await ready(client)
-            before = await client.get("/twin/v1/pipeline", "pipeline")
+            before = await looked(client)
             await broker.stop()
             after = await eventually(
                 client, "/twin/v1/pipeline", lambda answer: answer.json["kafka"]["fault"]
             )
 
-    assert before.json["kafka"]["fault"] is None
     assert after.status == 200
     assert after.json["kafka"]["looked_ms"] >= before.json["kafka"]["looked_ms"]
     assert after.json["kafka"]["age_ms"] > 0

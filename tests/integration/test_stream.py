@@ -3,6 +3,7 @@ import json
 import signal
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -361,6 +362,21 @@ async def test_a_key_sees_its_worlds_and_kinds_only(settings: Settings, tmp_path
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await admin.session.ws_connect(f"{admin.url}/twin/v1/stream")
             assert refused.value.status == 403
+
+
+async def test_a_stream_ends_with_the_key_that_opened_it(settings: Settings, tmp_path: Path) -> None:
+    config = tmp_path / "twin.yaml"
+    until = datetime.now(UTC) + timedelta(seconds=4)
+    keys = [{"name": "brief", "sha256": hash_of("brief"), "scopes": ["read"], "expires": until}]
+    config.write_text(yaml.safe_dump({"access": {"keys": keys}}))
+    async with serving(settings.model_copy(update={"config": config}), "brief") as client:
+        await ready(client)
+        async with streaming(client) as stream, talking(client) as socket:
+            await stream.until("live")
+            for one in (stream, socket):
+                assert (await one.until("end"))[-1].data["reason"] == "expired"
+            assert datetime.now(UTC) >= until
+            assert (await client.get("/twin/v1/rows")).status == 401
 
 
 async def test_a_role_that_is_told_to_end_says_so(settings: Settings, tmp_path: Path) -> None:

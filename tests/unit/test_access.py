@@ -239,7 +239,7 @@ def test_a_cookie_is_who_logged_in() -> None:
     who = read_session(cookie, ring(a_key("c", "x"), key), NOW_S + LASTS_S - 1)
 
     assert who is not None
-    assert (who.name, who.way) == ("a.b", "session")
+    assert (who.name, who.way, who.until_s) == ("a.b", "session", NOW_S + LASTS_S)
     assert "geheim" not in cookie
 
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.near import near_names
-from streams.pages.ages import age_class
 from streams.pages.charts import read_limits
 from streams.pages.history import first_metrics
 from streams.pages.links import badge, entity_path
@@ -18,6 +17,7 @@ from streams.pages.neighbours import Index, groups
 from streams.pages.plots import POINTS, Line, broken, limit_mark, parse_limit, plot_options, window_ms
 from streams.pages.ranges import InvalidRangeError, Range
 from streams.pages.standing import band, happenings, segments, share_up, standings
+from streams.pages.units import age_class
 from streams.pages.values import COMPUTED, value_rows
 from streams.pages.whydialog import why_html
 from streams.rulebook import load_rulebook
@@ -210,15 +210,15 @@ def test_what_happened_is_said_newest_first_and_only_after_the_start() -> None:
 
 
 def test_ages_are_judged_by_the_interval_of_their_source() -> None:
-    assert [age_class(age_ms, 5_000, 5_000) for age_ms in (0, 10_000, 10_001, 15_000, 15_001)] == [
+    assert [age_class(age_ms, 5_000) for age_ms in (0, 10_000, 10_001, 25_000, 25_001)] == [
         "age-fresh",
         "age-fresh",
         "age-late",
         "age-late",
         "age-stale",
     ]
-    assert age_class(10**9, 0, 5_000) == ""  # read on cue: no age is too old
-    assert age_class(100_000, 60_000, 5_000) == "age-fresh"
+    assert age_class(10**9, 0) == ""  # read on cue: no age is too old
+    assert age_class(100_000, 60_000) == "age-fresh"
 
 
 def entity(**more: Any) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def entity(**more: Any) -> dict[str, Any]:
 
 
 def test_each_metric_has_a_row_in_the_order_of_the_catalogue_and_features_come_last() -> None:
-    rows = value_rows(entity(), load_rulebook().catalogue, NOW, 5_000)
+    rows = value_rows(entity(), load_rulebook().catalogue, NOW)
 
     assert [row["metric"] for row in rows] == ["load1", "mem_total_bytes", "own_metric", "forecast"]
     load, mem, own, forecast = rows
@@ -258,10 +258,7 @@ def test_each_metric_has_a_row_in_the_order_of_the_catalogue_and_features_come_l
 def test_an_entity_without_values_has_no_rows() -> None:
     empty = {"tick_ms": 0, "complete": False, "values": {}, "qualities": {}}
 
-    assert (
-        value_rows(entity(metrics={}, aligned=empty, features={}), load_rulebook().catalogue, NOW, 5_000)
-        == []
-    )
+    assert value_rows(entity(metrics={}, aligned=empty, features={}), load_rulebook().catalogue, NOW) == []
 
 
 INDEX = Index(

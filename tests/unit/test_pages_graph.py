@@ -1,9 +1,11 @@
 from math import dist
 
 from streams.pages.graph import MAX_MEMBERS, chart, gather
+from streams.pages.totals import add_totals
+from tests.factories import make_state
 
 
-def entity(kind, id, status="up", simulated=False, metrics=None, **attributes):
+def entity(kind, id, status="up", simulated=False, metrics=None, source="s", **attributes):
     return {
         "kind": kind,
         "id": id,
@@ -11,7 +13,7 @@ def entity(kind, id, status="up", simulated=False, metrics=None, **attributes):
         "status_reason": "",
         "simulated": simulated,
         "attributes": attributes,
-        "metrics": {name: {"value": value} for name, value in (metrics or {}).items()},
+        "metrics": {name: {"value": value, "source": source} for name, value in (metrics or {}).items()},
     }
 
 
@@ -36,6 +38,38 @@ def test_members_are_in_the_pool_that_they_name():
     }
     assert topology.pools["1"].values == {"number_of_cores": 8}
     assert (topology.pools["2"].count("device"), topology.pools["2"].count("device", "up")) == (1, 0)
+
+
+def test_totals_of_a_scenario_world_are_of_its_own_nodes():
+    node = {"aligned_names": ["power_watts"], "aligned_values": [100.0], "tick_ms": 5_000}
+    nodes = [
+        make_state(world="w", id=id, status=status, attributes=pool, **node)
+        for id, status, pool in (
+            ("a", "up", {"nodepool": "1"}),
+            ("b", "down", {"nodepool": "1"}),
+            ("c", "up", {}),
+        )
+    ]
+    lives = [
+        entity("nodepool", "1", metrics={"power_watts": 200, "nodes_count": 2}, source="twin"),
+        entity("cluster", "cluster", metrics={"power_watts": 300}, source="twin"),
+        entity("nodepool", "2", metrics={"power_watts": 7}),
+    ]
+
+    topology = gather(lives, add_totals(nodes, 5_000))
+
+    pools = {id: pool.values for id, pool in topology.pools.items()}
+    assert (pools["1"]["power_watts"], pools["1"]["nodes_count"], pools["1"]["nodes_down_count"]) == (
+        100,
+        2,
+        1,
+    )
+    assert (pools[""]["power_watts"], pools["2"]) == (100, {"power_watts": 7})
+    assert topology.whole["power_watts"] == 200
+
+
+def test_a_world_without_nodes_has_no_totals():
+    assert add_totals([], 5_000).whole == {}
 
 
 def test_points_stay_where_they_are_when_values_change():

@@ -1,5 +1,6 @@
 """Line protocol of ticks, read back by a small parser that shares no code with the writer."""
 
+import json
 import math
 from typing import Any
 
@@ -16,6 +17,8 @@ from streams.domain.sink import (
     LineFormat,
     as_stored,
     read_marks,
+    read_record,
+    record_of,
     to_lines,
 )
 from streams.errors import InvalidMessageError
@@ -190,14 +193,25 @@ def test_a_change_is_a_line_of_entity_state() -> None:
 
     assert lines == [
         "entity_state,node_id=ws01,simulated=true,world=storm "
-        r'attributes="{\"arch\": \"x86_64\"}",reason="said \"no\"",removed=false,status="down" 7000'
+        r'attributes="{\"arch\": \"x86_64\"}",reason="said \"no\"",'
+        r'record="[\"down\", \"said \\\"no\\\"\", false]{\"arch\": \"x86_64\"}",'
+        'removed=false,status="down" 7000'
     ]
+
+
+@given(st.text(), st.text(), st.dictionaries(st.text(), st.text()), st.booleans())
+def test_a_change_reads_back_from_its_record(status: str, reason: str, named: Any, removed: bool) -> None:
+    attributes = json.dumps(named)
+
+    record = record_of(status, reason, attributes, removed=removed)
+
+    assert read_record(record) == (status, reason, attributes, removed)
 
 
 def test_empty_texts_of_a_change_are_left_out() -> None:
     (line,) = to_lines(tick_of([], [{"status": "", "removed": True}]), FIELDS)
 
-    assert parse(line)[2] == [("attributes", "{}"), ("removed", True)]
+    assert parse(line)[2] == [("attributes", "{}"), ("record", '["", "", true]{}'), ("removed", True)]
 
 
 def test_a_nodepool_has_its_tag_once() -> None:
@@ -315,7 +329,10 @@ def test_every_line_reads_back(rows: list[dict[str, Any]], changes: list[dict[st
         ]
     for change in changes:
         told = [(name, as_string(change[name])) for name in ("attributes", "reason") if change[name]]
-        told += [("removed", change["removed"])]
+        record = record_of(
+            change["status"], change["reason"], change["attributes"], removed=change["removed"]
+        )
+        told += [("record", as_string(record)), ("removed", change["removed"])]
         told += [("status", as_string(change["status"]))] if change["status"] else []
         expected.append(("entity_state", tags(change, world), told, change["at_ms"]))
     assert found == expected

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from streams import stores
-from streams.domain.sink import ENTITY_STATE, TICK_QUALITY
+from streams.domain.sink import ENTITY_STATE, TICK_QUALITY, read_record
 from streams.errors import StoreError
 from streams.stores import PastChange, PastTick, Selection
 from streams.stores.influx.flux import Node, all_of, any_of, differs, equals, matches
 from streams.stores.influx.newest import Key, Newest
-from streams.stores.influx.rows import NEWEST, Entity, Names, Query, Rows, of_entities, of_kind
+from streams.stores.influx.rows import NEWEST, Names, Query, Rows, of_entities, of_kind
 from streams.stores.limits import too_much
 
 BULK = 0.05
@@ -35,9 +35,6 @@ HALF = "^[a-l]"
 
 VALUES = differs("_measurement", ENTITY_STATE)
 """Condition: values, and the qualities beside them."""
-
-FIELDS = 4
-"""[1] Of a change; each is a row."""
 
 
 async def read_ticks(query: Query, bucket: str, names: Names, selection: Selection) -> list[PastTick]:
@@ -148,7 +145,7 @@ async def read_changes(
 
 
 async def _kept(query: Query, coarse: str, selection: Selection) -> set[Key]:
-    """The entities of which the coarse bucket has a change; their other fields would take twice as long."""
+    """The entities of which the coarse bucket has a change; the change itself would take twice as long."""
     conditions = [
         *of_entities(selection),
         equals("_measurement", ENTITY_STATE),
@@ -166,28 +163,22 @@ async def _kept(query: Query, coarse: str, selection: Selection) -> set[Key]:
 async def _changes(
     query: Query, bucket: str, selection: Selection, *, newest: bool
 ) -> dict[tuple[str, str, int], PastChange]:
-    conditions = [*of_entities(selection), equals("_measurement", ENTITY_STATE)]
+    conditions = [
+        *of_entities(selection),
+        equals("_measurement", ENTITY_STATE),
+        equals("_field", "record"),
+    ]
     runs = await Rows(selection).ask(
         query,
         bucket,
         conditions,
         NEWEST if newest else "",
-        limit=None if newest else stores.MAX_POINTS * FIELDS,
+        limit=None if newest else stores.MAX_POINTS,
     )
-    fields: dict[tuple[str, str, int], tuple[Entity, dict[str, str]]] = {}
+    changes: dict[tuple[str, str, int], PastChange] = {}
     for run in runs:
         for at_ms, text in zip(run.times_ms, run.texts, strict=True):
-            key = (run.entity.kind, run.entity.id, at_ms)
-            fields.setdefault(key, (run.entity, {}))[1][run.field] = text
-    return {
-        key: PastChange(
-            *entity,
-            key[2],
-            told.get("status", ""),
-            told.get("reason", ""),
-            told.get("attributes", "{}"),
-            told.get("removed") == "true",
-        )
-        for key, (entity, told) in fields.items()
-        if "removed" in told  # which each change has; the newest reason may be that of an older one
-    }
+            changes[run.entity.kind, run.entity.id, at_ms] = PastChange(
+                *run.entity, at_ms, *read_record(text)
+            )
+    return changes

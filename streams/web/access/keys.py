@@ -53,4 +53,4 @@ class Keyring:
 
 
 def _principal(key: KeyConfig, way: Way) -> Principal:
-    return Principal(key.name, frozenset(key.scopes), tuple(key.worlds), tuple(key.kinds), way)
+    return Principal(key.name, frozenset(key.scopes), tuple(key.worlds), tuple(key.kinds), way, key.expires_s)

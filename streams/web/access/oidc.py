@@ -100,7 +100,8 @@ class Issuer:
         told = claims.get(self._config.scope_claim)
         words = told.split() if isinstance(told, str) else told if isinstance(told, list) else []
         scopes = frozenset(scope for scope in SCOPES if self._config.scope_prefix + scope in words)
-        return Principal(f"oidc:{str(claims['sub'])[:200]}", scopes, way="oidc")
+        name, until_s = f"oidc:{str(claims['sub'])[:200]}", float(claims["exp"]) + LEEWAY_S
+        return Principal(name, scopes, way="oidc", until_s=until_s)
 
     async def _key(self, kid: object) -> IssuerKey | None:
         found = self._known(kid)

@@ -22,13 +22,19 @@ ALL = "*"
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `worlds` and `kinds` are patterns as of file names: `live~*`, `*`."""
+    """Who asks.
+
+    Args:
+        worlds: patterns as of file names: `live~*`, `*`; also `kinds`.
+        until_s: [s since the epoch] when what they showed opens nothing any more; None: never.
+    """
 
     name: str
     scopes: frozenset[Scope] = frozenset()
     worlds: tuple[str, ...] = (ALL,)
     kinds: tuple[str, ...] = (ALL,)
     way: Way = "key"
+    until_s: float | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether they have a scope."""

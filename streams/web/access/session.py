@@ -7,7 +7,9 @@ make one, and without the hash nobody can read it. It holds on every `twin web` 
 
 import hashlib
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from http.cookies import SimpleCookie
+from math import inf
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -32,9 +34,12 @@ def read_session(value: str, keys: Keyring, now_s: float) -> Principal | None:
     key = keys.named(name)
     if key is None:
         return None
+    box = _box(key)
     try:
-        text = _box(key).decrypt_at_time(token, LASTS_S, int(now_s)).decode()
-        return keys.principal(text, "the cookie", "session")
+        text = box.decrypt_at_time(token, LASTS_S, int(now_s)).decode()
+        principal = keys.principal(text, "the cookie", "session")
+        until_s = min(box.extract_timestamp(token) + LASTS_S, principal.until_s or inf)
+        return replace(principal, until_s=until_s)
     except (InvalidToken, ValueError, ProblemError):
         return None
 

@@ -1,5 +1,6 @@
 """All streams of the process: which worlds are followed, how many may, and their end."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,13 @@ class StreamDesk:
 
     @contextmanager
     def joined(
-        self, view: WorldView, wanted: Filter, shape: Shape, max_rate: float | None, place: Place | None
+        self,
+        view: WorldView,
+        wanted: Filter,
+        shape: Shape,
+        max_rate: float | None,
+        place: Place | None,
+        until_s: float | None = None,
     ) -> Iterator[Client]:
         """Somebody who follows a world.
 
@@ -86,6 +93,7 @@ class StreamDesk:
             shape: how.
             max_rate: [1/s] how often at most; None: as often as it is good for.
             place: up to where they were told all; None: nothing.
+            until_s: [s since the epoch] when they may follow no longer; None: never.
         """
         hub = self._hub(view, max_rate)
         transport = "websocket" if shape.is_socket else "sse"
@@ -94,9 +102,15 @@ class StreamDesk:
         OPEN.labels(transport).inc()
         if self._is_closed:
             client.finish(*SHUTDOWN)
+        expiry = None
+        if until_s is not None:
+            left_s = max(0.0, until_s - time.time())
+            expiry = asyncio.get_running_loop().call_later(left_s, client.finish, *EXPIRED)
         try:
             yield client
         finally:
+            if expiry is not None:
+                expiry.cancel()
             self.open -= 1
             OPEN.labels(transport).dec()
             ENDED.labels(client.ending.reason if client.ending else "left").inc()
@@ -142,3 +156,6 @@ class StreamDesk:
 
 SHUTDOWN = ("shutdown", "the server ends; connect again")
 """Reason and detail of the end of a stream at the end of the process."""
+
+EXPIRED = ("expired", "the key, the login or the token is no longer valid; connect again with another")
+"""Reason and detail of the end of a stream of who was let in for a time."""

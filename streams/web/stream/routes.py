@@ -142,10 +142,17 @@ async def _joining(
     view: WorldView = world_view(connection, query.world)
     for kind in query.kind:
         check_kind(view, kind, "kind")
-    wanted: Filter = make_filter(query.kind, query.id, query.where, query.q, principal_of(connection).kinds)
+    who = principal_of(connection)
+    wanted: Filter = make_filter(query.kind, query.id, query.where, query.q, who.kinds)
     if place is not None:
         await _reach(desk, place)
-    return {"view": view, "wanted": wanted, "max_rate": query.max_rate, "place": place}
+    return {
+        "view": view,
+        "wanted": wanted,
+        "max_rate": query.max_rate,
+        "place": place,
+        "until_s": who.until_s,
+    }
 
 
 async def _reach(desk: StreamDesk, place: Place) -> None:

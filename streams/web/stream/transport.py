@@ -26,7 +26,7 @@ HEADERS = (
     (b"x-accel-buffering", b"no"),  # nginx would hold it back
 )
 
-CLOSE_CODES = {"world-ended": 1000, "error": 1011, "shutdown": 1012, "slow": 1013}
+CLOSE_CODES = {"world-ended": 1000, "expired": 1008, "error": 1011, "shutdown": 1012, "slow": 1013}
 """Close codes of WebSockets (RFC 6455 and its registry) by the reason of the end."""
 
 TRANSPORT = "twin.transport"

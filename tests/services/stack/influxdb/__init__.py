@@ -117,5 +117,10 @@ INFLUXDB = Service(
     set_up=_set_up,
     facts=_facts,
     # influxd reads a config.yml of the folder that it is started in, unless told another place.
-    environment={"INFLUXD_CONFIG_PATH": str(data_folder("influxdb"))},
+    # The last two as in docker-compose.yml: docs/operations.md says why.
+    environment={
+        "INFLUXD_CONFIG_PATH": str(data_folder("influxdb")),
+        "GODEBUG": "memprofilerate=0",
+        "GOGC": "200",
+    },
 )
