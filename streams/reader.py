@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.cursor import Cursor
 from streams.errors import TwinError
-from streams.kafka import client_options
+from streams.kafka import client_options, or_stopped
 from streams.offsets import true_end_offsets
 from streams.settings import Settings
 
@@ -89,18 +89,9 @@ class TopicReader:
             fetch_max_wait_ms=EMBEDDED_POLL_MS if self._settings.embedded else POLL_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        try:
+        async with or_stopped(consumer.stop, self._away):
             await consumer.start()
             await self._assign(consumer)
-        except KafkaError as error:
-            await consumer.stop()
-            raise TwinError(
-                f"Kafka at {self._settings.kafka_bootstrap_servers} does not answer: start it, or correct"
-                f" TWIN_KAFKA_BOOTSTRAP_SERVERS and what belongs to it ({error})"
-            ) from error
-        except BaseException:
-            await consumer.stop()
-            raise
         self._consumer = consumer
         await self._observe(consumer)
         self.task = asyncio.create_task(self._read(consumer), name=f"reader of {self.topic}")
@@ -129,6 +120,12 @@ class TopicReader:
             f"partition {partition} at {cursor.position} of {cursor.end}"
             for partition, cursor in sorted(self.cursors.items())
             if not cursor.caught_up
+        )
+
+    def _away(self, error: KafkaError) -> TwinError:
+        return TwinError(
+            f"Kafka at {self._settings.kafka_bootstrap_servers} does not answer: start it, or correct"
+            f" TWIN_KAFKA_BOOTSTRAP_SERVERS and what belongs to it ({error})"
         )
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:

@@ -13,7 +13,7 @@ from streams.domain.keys import event_partition
 from streams.errors import InvalidMessageError, TwinError
 from streams.events import event_record
 from streams.events.models import AnyEvent
-from streams.kafka import client_options
+from streams.kafka import client_options, kafka_away, or_stopped
 from streams.registry import use_registry
 from streams.schemas import load_codec
 from streams.settings import Settings
@@ -58,11 +58,8 @@ class EventSender:
         producer = AIOKafkaProducer(
             **client_options(self._settings), acks="all", linger_ms=2, max_request_size=REQUEST_BYTES
         )
-        try:
+        async with or_stopped(producer.stop, kafka_away):
             await producer.start()
-        except KafkaError as error:
-            await producer.stop()
-            raise TwinError(f"Kafka does not answer ({error}): look at TWIN_KAFKA_*") from error
         self._producer = producer
 
     async def stop(self) -> None:

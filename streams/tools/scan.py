@@ -6,11 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from streams.cursor import Cursor
-from streams.errors import TwinError
-from streams.kafka import client_options
+from streams.kafka import client_options, kafka_away, or_stopped
 from streams.offsets import true_end_offsets
 from streams.settings import Settings
 
@@ -41,16 +39,11 @@ class TopicScan:
             auto_offset_reset="none",
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
-        try:
+        async with or_stopped(self._consumer.stop, kafka_away):
             await self._consumer.start()
             self._consumer.assign(self._partitions)
             for partition, begin in (await self._consumer.beginning_offsets(self._partitions)).items():
                 self._consumer.seek(partition, begin)
-        except KafkaError as error:
-            await self._consumer.stop()
-            raise TwinError(
-                f"Kafka does not answer: {type(error).__name__}: {error}; try `twin check`"
-            ) from error
         return self
 
     async def __aexit__(

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.errors import TwinError
-from streams.kafka import client_options
+from streams.kafka import client_options, kafka_away, or_stopped
 from streams.offsets import true_end_offsets
 from streams.settings import Settings
 from streams.topics import topics_of
@@ -63,11 +63,8 @@ class LogLook:
             fetch_max_wait_ms=POLL_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        try:
+        async with or_stopped(self._consumer.stop, kafka_away):
             await self._consumer.start()
-        except KafkaError as error:
-            await self._consumer.stop()
-            raise TwinError(f"Kafka does not answer: {error}; try `twin check`") from error
         return self
 
     async def __aexit__(
