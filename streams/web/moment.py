@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import Request
 
 from streams.domain.commands import follows_clock
-from streams.domain.times import parse_moment
+from streams.domain.times import moment_text, parse_moment
 from streams.history.past import Past, read_past
 from streams.replica.past import PastView, past_view
 from streams.replica.view import WorldView
@@ -170,7 +170,7 @@ def _check_was_there(request: Request, world: str, at_ms: int) -> None:
         raise ProblemError(
             404,
             "unknown-world",
-            f"world {world} was made at {created_ms} ms: before, there is only live",
+            f"world {world} was made at {moment_text(created_ms)}: before, there is only live",
             field="at",
         )
 
