@@ -152,13 +152,15 @@ def record_of(status: str, reason: str, attributes: str, *, removed: bool) -> st
     return json.dumps([status, reason, removed]) + attributes
 
 
-def read_record(text: str) -> tuple[str, str, str, bool]:
-    """Status, reason, attributes and whether it was removed, from what `record_of` made.
-
-    Raises:
-        ValueError: it made no such text.
-    """
-    (status, reason, removed), end = json.JSONDecoder().raw_decode(text)
+def read_record(text: str) -> tuple[str, str, str, bool] | None:
+    """Status, reason, attributes and whether it was removed, from what `record_of` made; else None."""
+    try:
+        told, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return None
+    if not isinstance(told, list) or [type(one) for one in told] != [str, str, bool]:
+        return None
+    status, reason, removed = told
     return status, reason, text[end:], removed
 
 

@@ -208,6 +208,13 @@ def test_a_change_reads_back_from_its_record(status: str, reason: str, named: An
     assert read_record(record) == (status, reason, attributes, removed)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "7", "null", '["up", ""]', '[1, "", false]', '"abc"', '["up", "", false']
+)
+def test_a_text_that_is_no_change_is_known(text: str) -> None:
+    assert read_record(text) is None
+
+
 def test_empty_texts_of_a_change_are_left_out() -> None:
     (line,) = to_lines(tick_of([], [{"status": "", "removed": True}]), FIELDS)
 

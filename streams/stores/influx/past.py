@@ -178,7 +178,6 @@ async def _changes(
     changes: dict[tuple[str, str, int], PastChange] = {}
     for run in runs:
         for at_ms, text in zip(run.times_ms, run.texts, strict=True):
-            changes[run.entity.kind, run.entity.id, at_ms] = PastChange(
-                *run.entity, at_ms, *read_record(text)
-            )
+            if (told := read_record(text)) is not None:
+                changes[run.entity.kind, run.entity.id, at_ms] = PastChange(*run.entity, at_ms, *told)
     return changes
