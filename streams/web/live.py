@@ -120,7 +120,8 @@ class LiveTwin:
             if cursor.answered_ms is not None and now_ms - cursor.answered_ms > silent_s * 1000
         ]
         if silent:
-            return False, {"reason": f"Kafka has not answered for {silent_s:.0f} s for partitions {silent}"}
+            of_some = "" if len(silent) == len(self.source.cursors) else f" for partitions {silent}"
+            return False, {"reason": f"Kafka has not answered for {silent_s:.0f} s{of_some}"}
         is_moving, details = self.progress.ready()
         return is_moving, ({"reason": "partitions stand still"} | details if not is_moving else {})
 

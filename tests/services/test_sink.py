@@ -34,7 +34,7 @@ NODES = 30
 FIELDS = len(METRICS) + 1
 """[1] Of a row: its values, and their qualities."""
 
-CHANGE_FIELDS = 3
+CHANGE_FIELDS = 4
 """[1] Of a change without a reason."""
 
 NASTY = ["plain", "a b", "a,b", "a=b", 'a"b', "a\\b", "a\\,b", "ä漢", "%d%", "#x", "a\nb", "ends\\"]
@@ -146,6 +146,7 @@ async def test_ticks_are_in_influxdb_as_they_were_closed(
             for metric, name in enumerate(METRICS):
                 assert values[shown, name, at_ms] == value_of(metric, node, at_ms)
             assert values[shown, "attributes", begin_ms] == '{"arch": "x86_64"}'
+            assert values[shown, "record", begin_ms] == '["up", "", false]{"arch": "x86_64"}'
             assert values[shown, "removed", begin_ms] is False
     assert len(values) == sink_settings.partitions * len(NASTY) * (20 * FIELDS + CHANGE_FIELDS)
     assert await sink.stop() == 0
