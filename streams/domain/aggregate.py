@@ -137,6 +137,11 @@ def add_up(sums: Iterable[Sequence[float]]) -> tuple[float, ...]:
     return tuple(map(fsum, zip(*sums, strict=True)))
 
 
+def named(sums: Sequence[float]) -> dict[str, float]:
+    """Sums by the names of their columns, as the totals are made of them."""
+    return dict(zip(COLUMNS, sums, strict=True))
+
+
 def totals_of(sums: Mapping[str, float]) -> dict[str, float]:
     """The totals of a pool as metrics of the catalogue; what no node gives is absent."""
     totals = {"nodes_count": sums["nodes"]}

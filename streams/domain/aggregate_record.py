@@ -10,6 +10,7 @@ from streams.domain.aggregate import (
     add_up,
     bounded_tick,
     givers_of,
+    named,
     oldest_tick,
     totals_of,
 )
@@ -62,7 +63,7 @@ def restate(entity: State, message: Observation, step_ms: int) -> int:
     known = _aggregate(entity)
     width = len(COLUMNS)
     rows = [known["values"][start : start + width] for start in range(0, len(known["values"]), width)]
-    sums = dict(zip(COLUMNS, add_up(rows), strict=True))
+    sums = named(add_up(rows))
     source = add_source(entity, SOURCE)
     entity["seen_ms"] = max(entity["seen_ms"], told_ms)
     entity["source_good_ms"][source] = max(entity["source_good_ms"][source], told_ms)

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from streams.domain.aggregate import COLUMNS, add_up, row_of, sums_of, totals_of
+from streams.domain.aggregate import add_up, named, row_of, sums_of, totals_of
 from streams.pages.shell import View
 from streams.records import State
 from streams.web.moment import step_of
@@ -36,7 +35,6 @@ def add_totals(nodes: Iterable[State], step_ms: int) -> Totals:
     rows: dict[str, list[bytes]] = {}
     for node in nodes:
         rows.setdefault(node["attributes"].get("nodepool", ""), []).append(row_of(node, step_ms))
-    sums: dict[str, Any] = {pool: sums_of(own) for pool, own in rows.items()}
-    named = {pool: totals_of(dict(zip(COLUMNS, own, strict=True))) for pool, own in sums.items()}
-    whole = totals_of(dict(zip(COLUMNS, add_up(sums.values()), strict=True))) if sums else {}
-    return Totals(named, whole)
+    sums = {pool: sums_of(own) for pool, own in rows.items()}
+    whole = totals_of(named(add_up(sums.values()))) if sums else {}
+    return Totals({pool: totals_of(named(own)) for pool, own in sums.items()}, whole)

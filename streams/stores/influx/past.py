@@ -146,13 +146,8 @@ async def read_changes(
 
 async def _kept(query: Query, coarse: str, selection: Selection) -> set[Key]:
     """The entities of which the coarse bucket has a change; the change itself would take twice as long."""
-    conditions = [
-        *of_entities(selection),
-        equals("_measurement", ENTITY_STATE),
-        equals("_field", "removed"),
-    ]
     try:
-        runs = await Rows(selection).ask(query, coarse, conditions, NEWEST)
+        runs = await Rows(selection).ask(query, coarse, _of_changes(selection, "removed"), NEWEST)
     except StoreError as error:
         if error.status == 404:  # a token that may not make it, and nobody who did
             return set()
@@ -163,15 +158,10 @@ async def _kept(query: Query, coarse: str, selection: Selection) -> set[Key]:
 async def _changes(
     query: Query, bucket: str, selection: Selection, *, newest: bool
 ) -> dict[tuple[str, str, int], PastChange]:
-    conditions = [
-        *of_entities(selection),
-        equals("_measurement", ENTITY_STATE),
-        equals("_field", "record"),
-    ]
     runs = await Rows(selection).ask(
         query,
         bucket,
-        conditions,
+        _of_changes(selection, "record"),
         NEWEST if newest else "",
         limit=None if newest else stores.MAX_POINTS,
     )
@@ -181,3 +171,8 @@ async def _changes(
             if (told := read_record(text)) is not None:
                 changes[run.entity.kind, run.entity.id, at_ms] = PastChange(*run.entity, at_ms, *told)
     return changes
+
+
+def _of_changes(selection: Selection, field: str) -> list[Node]:
+    """Conditions: one field of changes of the selection's entities."""
+    return [*of_entities(selection), equals("_measurement", ENTITY_STATE), equals("_field", field)]
